@@ -1,0 +1,4 @@
+//! akvfs mounts an Azure Key Vault as a directory of read-only files.
+//!
+//! The map of the house, in reading order. docs/ARCHITECTURE.md tells the story; the test
+//! `architecture` keeps each room to the rooms and packages it may use.
