@@ -1,0 +1,179 @@
+//! The emulator as a test holds it: start, fill, break, look, drop.
+//!
+//! It answers on the listeners that it is given, wherever those were opened; it opens none itself.
+//! Its threads are its own. When it is dropped nothing of it is left.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
+
+use crate::authority::Authority;
+use crate::authority::Certificate;
+use crate::fault::Fault;
+use crate::fault::FaultId;
+use crate::fault::Injected;
+use crate::identity::Imds;
+use crate::record::Request;
+use crate::record::Violation;
+use crate::server::Door;
+use crate::server::Runtime;
+use crate::state::Shared;
+use crate::vault::Store;
+use crate::vault::Vault;
+use crate::vault::host_of;
+
+/// A cloud on this machine.
+#[derive(Debug)]
+pub struct Emulator {
+    shared: Arc<Shared>,
+    authority: Arc<Authority>,
+    tls: Arc<ServerConfig>,
+    runtime: Runtime,
+}
+
+impl Emulator {
+    /// An emulator with no vault and a machine that has a system-assigned identity.
+    ///
+    /// # Panics
+    /// If the system has no threads or no randomness left.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test can do nothing without it")]
+    pub fn new() -> Self {
+        let authority = Arc::new(Authority::new().expect("an authority can be made"));
+        Self {
+            shared: Arc::new(Shared::new()),
+            tls: Arc::new(authority.tls().expect("the provider has safe defaults")),
+            authority,
+            runtime: Runtime::start().expect("threads can be started"),
+        }
+    }
+
+    /// The certificate that clients must trust, as PEM.
+    #[must_use]
+    pub fn authority_pem(&self) -> String {
+        self.authority.pem()
+    }
+
+    /// Serves all vaults here, over TLS. Hosts that are no vault are answered 404, and noted.
+    pub fn serve_vault(&self, listener: TcpListener) {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
+        self.serve(listener, Door::Vault(acceptor));
+    }
+
+    /// Serves the machine's metadata here, over plain HTTP.
+    pub fn serve_imds(&self, listener: TcpListener) {
+        self.serve(listener, Door::Metadata);
+    }
+
+    /// Serves the control interface here: for people, and to be kept on loopback.
+    pub fn serve_control(&self, listener: TcpListener) {
+        self.serve(listener, Door::Control);
+    }
+
+    /// The vault of that name, or of that host where it is in another cloud. It is made if it is
+    /// not there yet; the first one made is the one that `localhost` stands for.
+    #[must_use]
+    pub fn vault(&self, name_or_host: &str) -> Vault {
+        let host = host_of(name_or_host);
+        self.shared.with(|state| {
+            if state.vault_mut(&host).is_none() {
+                state.vaults.push(Store::new(&host));
+            }
+        });
+        Vault { shared: Arc::clone(&self.shared), host, identity: None }
+    }
+
+    /// The machine's metadata service.
+    #[must_use]
+    pub fn imds(&self) -> Imds {
+        Imds { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Shows such certificates on every connection from now on.
+    pub fn show_certificate(&self, certificate: Certificate) {
+        self.authority.show(certificate);
+    }
+
+    /// Ends every connection that there is, in the middle of whatever goes on. The next one is
+    /// another, and sees the certificate of its time.
+    pub fn cut_connections(&self) {
+        self.shared.cut();
+    }
+
+    /// Puts a fault in force.
+    pub fn inject(&self, fault: Fault) -> FaultId {
+        self.shared.with(|state| {
+            let id = state.next_fault();
+            state.faults.push(Injected { id, fault });
+            id
+        })
+    }
+
+    /// Ends a fault. Requests that it held go on.
+    pub fn clear(&self, fault: FaultId) {
+        self.shared.clear(|id| id == fault);
+    }
+
+    /// Ends all faults.
+    pub fn clear_all(&self) {
+        self.shared.clear(|_| true);
+    }
+
+    /// Every request since the start or the last reset, in order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.with(|state| state.requests.clone())
+    }
+
+    /// How many requests are like that.
+    pub fn count(&self, like: impl Fn(&Request) -> bool) -> usize {
+        self.shared.with(|state| state.requests.iter().filter(|request| like(request)).count())
+    }
+
+    /// Waits until `number` requests are like that, at most for `limit`; whether there are.
+    pub fn wait_for(
+        &self,
+        limit: Duration,
+        number: usize,
+        like: impl Fn(&Request) -> bool,
+    ) -> bool {
+        self.shared.wait(limit, |state| {
+            state.requests.iter().filter(|request| like(request)).count() >= number
+        })
+    }
+
+    /// Forgets the requests so far, and the most in flight. Violations stay.
+    pub fn reset_requests(&self) {
+        self.shared.with(|state| {
+            state.requests.clear();
+            state.max_in_flight = 0;
+        });
+    }
+
+    /// What a careful client would never have done.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.shared.with(|state| state.violations.clone())
+    }
+
+    /// The most requests to vaults that were ever under way at once.
+    #[must_use]
+    pub fn max_in_flight(&self) -> usize {
+        self.shared.with(|state| state.max_in_flight)
+    }
+
+    #[expect(clippy::expect_used, reason = "a test can do nothing without it")]
+    fn serve(&self, listener: TcpListener, door: Door) {
+        let served = self.runtime.serve(listener, door, &self.shared);
+        served.expect("a listener can be listened on");
+    }
+}
+
+impl Default for Emulator {
+    fn default() -> Self {
+        Self::new()
+    }
+}

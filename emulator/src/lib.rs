@@ -1,0 +1,25 @@
+//! A Key Vault and an instance metadata service on this machine, for tests and laptops.
+//!
+//! Real HTTP over real TLS under an authority of its own. It is strict: what the real service
+//! refuses it refuses, and what a careful client never does it notes as a violation. Start at
+//! [`emulator::Emulator`].
+
+pub mod emulator;
+
+pub mod identity;
+pub mod vault;
+
+pub mod authority;
+pub mod control;
+pub mod fault;
+pub mod record;
+
+mod answer;
+mod asked;
+mod clock;
+mod metadata;
+mod pages;
+mod secrets;
+mod server;
+mod state;
+mod wire;

@@ -1,0 +1,221 @@
+//! What the emulator knows, behind one lock, and who waits for it to change.
+
+use std::hash::BuildHasher;
+use std::hash::RandomState;
+use std::time::Instant;
+
+use parking_lot::Condvar;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::asked::Asked;
+use crate::clock;
+use crate::fault::FaultId;
+use crate::fault::Injected;
+use crate::fault::Plan;
+use crate::identity::Machine;
+use crate::record::Credential;
+use crate::record::Request;
+use crate::record::Service;
+use crate::record::Violation;
+use crate::vault::Store;
+
+/// Everything that the services, the handles and the control interface share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Counts the faults cleared, for the requests that are held.
+    cleared: watch::Sender<u64>,
+    /// Counts how often connections were cut.
+    cut: watch::Sender<u64>,
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The first is the one that localhost stands for.
+    pub(crate) vaults: Vec<Store>,
+    pub(crate) machine: Machine,
+    pub(crate) faults: Vec<Injected>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) max_in_flight: usize,
+    in_flight: usize,
+    arrivals: u64,
+    fault_ids: u64,
+    start: Instant,
+    random: RandomState,
+    drawn: u64,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State::new()),
+            changed: Condvar::new(),
+            cleared: watch::Sender::new(0),
+            cut: watch::Sender::new(0),
+        }
+    }
+
+    /// Looks at the state, or changes it.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        let result = look(&mut self.state.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until `holds`, at most for `limit`; whether it did.
+    pub(crate) fn wait(
+        &self,
+        limit: std::time::Duration,
+        mut holds: impl FnMut(&State) -> bool,
+    ) -> bool {
+        let mut state = self.state.lock();
+        !self.changed.wait_while_for(&mut state, |state| !holds(state), limit).timed_out()
+    }
+
+    pub(crate) fn clear(&self, gone: impl Fn(FaultId) -> bool) {
+        self.with(|state| state.faults.retain(|injected| !gone(injected.id)));
+        self.cleared.send_modify(|count| *count += 1);
+    }
+
+    /// Ends the connections that there are.
+    pub(crate) fn cut(&self) {
+        self.cut.send_modify(|count| *count += 1);
+    }
+
+    /// What changes when connections are cut.
+    pub(crate) fn cuts(&self) -> watch::Receiver<u64> {
+        self.cut.subscribe()
+    }
+
+    /// Waits until these faults are cleared.
+    pub(crate) async fn held(&self, holds: &[FaultId]) {
+        let mut cleared = self.cleared.subscribe();
+        let in_force = |id: &FaultId| {
+            self.with(|state| state.faults.iter().any(|injected| injected.id == *id))
+        };
+        while holds.iter().any(in_force) {
+            if cleared.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            vaults: Vec::new(),
+            machine: Machine::new(),
+            faults: Vec::new(),
+            requests: Vec::new(),
+            violations: Vec::new(),
+            max_in_flight: 0,
+            in_flight: 0,
+            arrivals: 0,
+            fault_ids: 0,
+            start: clock::now(),
+            random: RandomState::new(),
+            drawn: 0,
+        }
+    }
+
+    /// Notes an arrival; gives its number and what the faults make of it.
+    pub(crate) fn arrive(&mut self, asked: &mut Asked) -> (u64, Plan) {
+        if asked.service == Service::Vault && self.vault_of(asked).is_none() {
+            asked.service = Service::Elsewhere;
+        }
+        if asked.service == Service::Vault {
+            self.in_flight += 1;
+            self.max_in_flight = self.max_in_flight.max(self.in_flight);
+        }
+        self.arrivals += 1;
+        let number = self.arrivals;
+        let credential = self.machine.credential(asked.authorization.as_deref());
+        self.note_strays(number, asked, credential);
+        self.requests.push(Request {
+            number,
+            at: clock::now().duration_since(self.start),
+            service: asked.service,
+            method: asked.method.clone(),
+            host: asked.host.clone(),
+            path: asked.path.clone(),
+            query: asked.query.clone(),
+            secret: asked.secret().map(ToOwned::to_owned),
+            credential,
+            headers: asked.headers.iter().cloned().collect(),
+            in_flight: self.in_flight,
+            status: None,
+        });
+        let plan = Plan::draw(&mut self.faults, |scope| asked.meets(scope));
+        (number, plan)
+    }
+
+    /// Notes that a request is over: answered, or given up.
+    pub(crate) fn leave(&mut self, asked: &Asked) {
+        if asked.service == Service::Vault {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn answered(&mut self, number: u64, status: u16) {
+        let mut latest = self.requests.iter_mut().rev();
+        if let Some(request) = latest.find(|request| request.number == number) {
+            request.status = Some(status);
+        }
+    }
+
+    /// The vault that the Host header names; localhost is the first one.
+    pub(crate) fn vault_of(&self, asked: &Asked) -> Option<&Store> {
+        let host = asked.bare_host();
+        if LOCAL.contains(&host.as_str()) {
+            return self.vaults.first();
+        }
+        self.vaults.iter().find(|vault| vault.host == host)
+    }
+
+    pub(crate) fn vault_mut(&mut self, host: &str) -> Option<&mut Store> {
+        self.vaults.iter_mut().find(|vault| vault.host == host)
+    }
+
+    pub(crate) fn violate(&mut self, request: u64, what: impl Into<String>) {
+        self.violations.push(Violation { request, what: what.into() });
+    }
+
+    pub(crate) fn next_fault(&mut self) -> FaultId {
+        self.fault_ids += 1;
+        FaultId(self.fault_ids)
+    }
+
+    /// 32 hexadecimal digits that nobody guesses.
+    pub(crate) fn hex(&mut self) -> String {
+        let mut word = || {
+            self.drawn += 1;
+            self.random.hash_one(self.drawn)
+        };
+        format!("{:016x}{:016x}", word(), word())
+    }
+
+    /// Notes headers that must not come here, wherever they lead.
+    fn note_strays(&mut self, number: u64, asked: &Asked, credential: Credential) {
+        let Asked { host, path, .. } = asked;
+        let elsewhere = asked.service != Service::Vault;
+        if elsewhere && credential != Credential::Absent {
+            self.violate(number, format!("an Authorization header reached {host}{path}"));
+        }
+        if asked.service != Service::Metadata && asked.header("metadata").is_some() {
+            self.violate(number, format!("a Metadata header reached {host}{path}"));
+        }
+        if asked.header("x-forwarded-for").is_some() {
+            self.violate(number, format!("{host}{path} was asked through a proxy"));
+        }
+        if asked.method != "GET" {
+            self.violate(number, format!("{} {host}{path} is no reading", asked.method));
+        }
+    }
+}
+
+const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

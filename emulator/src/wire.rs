@@ -1,0 +1,209 @@
+//! One connection: HTTP/1.1, and the faults that need the wire itself.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::Response;
+use hyper::body::Body;
+use hyper::body::Frame;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::header::HeaderName;
+use hyper::header::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_rustls::server::TlsStream;
+
+use crate::answer::Answer;
+use crate::asked::Asked;
+use crate::control;
+use crate::fault::Kind;
+use crate::fault::Plan;
+use crate::metadata;
+use crate::record::Service;
+use crate::secrets;
+use crate::state::Shared;
+
+/// Who answers on a connection.
+#[derive(Clone, Copy)]
+pub(crate) enum Behind {
+    Service(Service),
+    Control,
+}
+
+/// A stream whose TCP connection can be got at, to reset it.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+/// Answers on a connection until one side ends it.
+pub(crate) async fn talk<W: Wire>(stream: W, behind: Behind, shared: Arc<Shared>) {
+    let cut = Arc::new(Cut::default());
+    let service = service_fn(|request: Request<Incoming>| {
+        let shared = Arc::clone(&shared);
+        let cut = Arc::clone(&cut);
+        async move {
+            let answer = match behind {
+                Behind::Service(service) => serve(service, &request, &shared, &cut).await,
+                Behind::Control => on_the_wire(control::answer(request, &shared).await, false),
+            };
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let mut conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        _ = &mut conversation => {}
+        () = cut.close.notified() => {}
+        () = cut.reset.notified() => {
+            let stream = conversation.into_parts().io.into_inner();
+            let _ = stream.tcp().set_zero_linger();
+        }
+    }
+}
+
+/// How a connection ends before its time.
+#[derive(Debug, Default)]
+struct Cut {
+    reset: Notify,
+    close: Notify,
+}
+
+/// Counts a request as under way for as long as it lives, however it ends.
+struct UnderWay<'a> {
+    shared: &'a Shared,
+    asked: Asked,
+    number: u64,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.shared.with(|state| state.leave(&self.asked));
+    }
+}
+
+async fn serve(
+    service: Service,
+    request: &Request<Incoming>,
+    shared: &Shared,
+    cut: &Cut,
+) -> Response<Chunk> {
+    let mut asked = Asked::new(service, request);
+    let (number, mut plan) = shared.with(|state| state.arrive(&mut asked));
+    let under_way = UnderWay { shared, asked, number };
+    if !plan.delay.is_zero() {
+        tokio::time::sleep(plan.delay).await;
+    }
+    shared.held(&plan.holds).await;
+    let (answer, half) = match plan.instead.take() {
+        None => (under_way.usual(&plan), false),
+        Some(Kind::Truncated) => (under_way.usual(&plan), true),
+        Some(Kind::Reset) => {
+            cut.reset.notify_one();
+            std::future::pending().await
+        }
+        Some(Kind::Close) => {
+            cut.close.notify_one();
+            std::future::pending().await
+        }
+        Some(Kind::Status { code, body, headers }) => (faulty(code, body, headers), false),
+        Some(Kind::Body(body)) => (Answer::json(200, body), false),
+        Some(Kind::Redirect { code, location }) => {
+            let location = vec![("Location".to_owned(), location)];
+            (faulty(code, String::new(), location), false)
+        }
+        Some(Kind::Challenge(challenge)) => (secrets::challenge(challenge), false),
+        // The others are in the plan by name; a hang is what is left.
+        Some(Kind::Hang | Kind::Hold | Kind::Delay(_) | Kind::NextLink(_) | Kind::Id(_)) => {
+            std::future::pending().await
+        }
+    };
+    shared.with(|state| state.answered(number, answer.status));
+    on_the_wire(answer, half)
+}
+
+impl UnderWay<'_> {
+    /// What the service itself says.
+    fn usual(&self, plan: &Plan) -> Answer {
+        let Self { asked, number, .. } = self;
+        self.shared.with(|state| match asked.service {
+            Service::Vault => secrets::answer(state, asked, *number, plan),
+            Service::Metadata => metadata::answer(state, asked, *number),
+            Service::Elsewhere => Answer::json(404, "{}".to_owned()),
+        })
+    }
+}
+
+fn faulty(code: u16, body: String, headers: Vec<(String, String)>) -> Answer {
+    let mut answer = match body.is_empty() {
+        true => Answer::bare(code),
+        false => Answer::json(code, body),
+    };
+    for (name, value) in headers {
+        answer.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
+        answer.headers.push((name, value));
+    }
+    answer
+}
+
+/// Puts an answer into HTTP's words; `half` of it, if so, under the length of the whole.
+fn on_the_wire(answer: Answer, half: bool) -> Response<Chunk> {
+    let mut bytes = Bytes::from(answer.body);
+    let length = bytes.len();
+    if half {
+        bytes.truncate(length / 2);
+    }
+    let mut response = Response::new(Chunk(Some(bytes)));
+    if let Ok(status) = answer.status.try_into() {
+        *response.status_mut() = status;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    for (name, value) in answer.headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
+            headers.append(name, value);
+        }
+    }
+    response
+}
+
+/// A body that does not say how long it is, so that the header may promise more.
+pub(crate) struct Chunk(Option<Bytes>);
+
+impl Body for Chunk {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = self.0.take().filter(|bytes| !bytes.is_empty());
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+impl Wire for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
