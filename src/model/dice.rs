@@ -1,0 +1,38 @@
+//! Chance, as an argument: a generator that is seeded from outside and repeats itself.
+
+use std::time::Duration;
+
+/// A small generator (SplitMix64) for jitter. It guards nothing.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// A generator that throws what this seed throws.
+    ///
+    /// ```
+    /// use akvfs::model::dice::Dice;
+    /// use std::time::Duration;
+    ///
+    /// let span = Duration::from_secs(100);
+    /// let shortened = Dice::seeded(7).shorten(span);
+    /// assert!(shortened >= span * 7 / 10 && shortened <= span * 95 / 100);
+    /// ```
+    #[must_use]
+    pub const fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// 70 to 95 % of a span: jitter only shortens, so that no promise is broken by it.
+    pub fn shorten(&mut self, span: Duration) -> Duration {
+        let thousandths = 700 + u32::try_from(self.throw() % 251).unwrap_or(0);
+        span.saturating_mul(thousandths) / 1000
+    }
+
+    fn throw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

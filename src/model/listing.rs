@@ -1,0 +1,234 @@
+//! The names in the directory: what the last walk of the vault's list found, in an order that
+//! does not change under a reader, and who waits for the first walk.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use crate::model::event::Item;
+use crate::model::failure::Why;
+use crate::model::moment::Moment;
+use crate::model::name::SecretName;
+use crate::model::policy::Policy;
+use crate::model::secret::Version;
+use crate::model::tree::Node;
+
+/// The directory's names.
+#[derive(Debug)]
+pub struct Listing<W> {
+    /// The names shown, by cookie. A name keeps its cookie for as long as it is shown.
+    shown: BTreeMap<u64, Shown>,
+    cookies: HashMap<SecretName, u64>,
+    next_cookie: u64,
+    /// What the last walk said of each name, those that are not shown included.
+    walked: HashMap<SecretName, Item>,
+    /// Where the names come from.
+    pub source: Source,
+    /// When the kernel last read the directory.
+    pub read: Option<Moment>,
+    /// Whether the kernel may hold a copy.
+    pub in_kernel: bool,
+    /// The walk that is under way: what its pages brought so far.
+    pub walk: Option<Vec<Item>>,
+    /// When the next walk is due.
+    pub next: Option<Moment>,
+    /// Why the last walk failed, and how many failed in a row.
+    pub failed: Option<Why>,
+    /// See `failed`.
+    pub failures: u32,
+    /// Who waits for the first walk.
+    pub waiters: Vec<(W, Moment)>,
+    /// Whether something changed that a later worker must know.
+    pub changed: bool,
+}
+
+/// A name that is shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The name.
+    pub name: SecretName,
+    /// The inode number that is kept for its first look-up.
+    pub number: Option<Node>,
+}
+
+/// Where the names come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// Nobody asked yet.
+    Nothing,
+    /// The vault's list, walked to its end then.
+    Walk(Moment),
+    /// The vault refuses the list: the names that were configured or seen.
+    Seen,
+}
+
+/// What a walk changed.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Whether the directory shows other names.
+    pub names: bool,
+    /// The names that came, went or moved.
+    pub touched: Vec<SecretName>,
+}
+
+impl<W> Default for Listing<W> {
+    fn default() -> Self {
+        Self {
+            shown: BTreeMap::new(),
+            cookies: HashMap::new(),
+            next_cookie: FIRST_COOKIE,
+            walked: HashMap::new(),
+            source: Source::Nothing,
+            read: None,
+            in_kernel: false,
+            walk: None,
+            next: None,
+            failed: None,
+            failures: 0,
+            waiters: Vec::new(),
+            changed: false,
+        }
+    }
+}
+
+impl<W> Listing<W> {
+    /// Whether there is something to read.
+    #[must_use]
+    pub fn known(&self) -> bool {
+        self.source != Source::Nothing
+    }
+
+    /// Takes the result of a walk that ended.
+    pub fn replace(&mut self, now: Moment, items: Vec<Item>) -> Change {
+        let mut fresh: HashMap<SecretName, Item> = HashMap::with_capacity(items.len());
+        let mut order = Vec::with_capacity(items.len());
+        for item in items {
+            if !fresh.contains_key(&item.name) {
+                order.push(item.name.clone());
+                fresh.insert(item.name.clone(), item);
+            }
+        }
+        let mut change = Change::default();
+        let gone = self.walked.keys().filter(|name| !fresh.contains_key(*name));
+        change.touched.extend(gone.cloned());
+        let moved = order.iter().filter(|name| self.walked.get(*name) != fresh.get(*name));
+        change.touched.extend(moved.cloned());
+        let enabled =
+            order.into_iter().filter(|name| fresh.get(name).is_some_and(|item| item.enabled));
+        change.names = self.show(enabled.collect());
+        self.walked = fresh;
+        let first = !matches!(self.source, Source::Walk(_));
+        self.source = Source::Walk(now);
+        self.changed |= first || change.names || !change.touched.is_empty();
+        change
+    }
+
+    /// The vault refuses its list: only these names are shown. Returns whether others were.
+    pub fn refused(&mut self, seen: Vec<SecretName>) -> bool {
+        self.walked.clear();
+        self.source = Source::Seen;
+        self.changed = true;
+        self.show(seen)
+    }
+
+    /// Where the list is refused, a name that was seen is shown and one that is missing is not.
+    /// Returns whether that changed something.
+    pub fn seen(&mut self, name: &SecretName, there: bool) -> bool {
+        if self.source != Source::Seen || self.cookies.contains_key(name) == there {
+            return false;
+        }
+        if there {
+            self.add(name.clone())
+        } else {
+            self.drop(name)
+        }
+        self.changed = true;
+        true
+    }
+
+    /// Whether a fresh listing is there and does not hold the name.
+    #[must_use]
+    pub fn misses(&self, now: Moment, name: &SecretName, policy: &Policy) -> bool {
+        let Source::Walk(at) = self.source else {
+            return false;
+        };
+        now.since(at) <= policy.trusted_for() && !self.walked.contains_key(name)
+    }
+
+    /// Whether the last walk says nothing else of a name than what is known of this version of it.
+    #[must_use]
+    pub fn shows(&self, name: &SecretName, version: &Version) -> bool {
+        let item = self.walked.get(name);
+        item.is_some_and(|item| item.enabled && item.updated == version.updated)
+    }
+
+    /// Up to so many names after a cookie.
+    #[must_use]
+    pub fn after(&self, cookie: u64, most: usize) -> Vec<(u64, SecretName)> {
+        let rest = self.shown.range(cookie.saturating_add(1)..);
+        rest.take(most).map(|(cookie, shown)| (*cookie, shown.name.clone())).collect()
+    }
+
+    /// Up to so many names that follow one in the directory.
+    #[must_use]
+    pub fn following(&self, name: &SecretName, most: usize) -> Vec<SecretName> {
+        let Some(cookie) = self.cookies.get(name) else { return Vec::new() };
+        self.after(*cookie, most).into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// The number kept for a name's first look-up, if the name is shown.
+    pub fn number(&mut self, name: &SecretName) -> Option<&mut Option<Node>> {
+        let cookie = self.cookies.get(name)?;
+        self.shown.get_mut(cookie).map(|shown| &mut shown.number)
+    }
+
+    /// What a later worker must know: the names shown with their cookies, and the last walk.
+    #[must_use]
+    pub fn saved(&self) -> (Vec<(u64, SecretName)>, Vec<Item>) {
+        (self.after(0, usize::MAX), self.walked.values().cloned().collect())
+    }
+
+    /// Takes over what an earlier worker knew.
+    pub fn restore(&mut self, source: Source, shown: Vec<(u64, SecretName)>, walked: Vec<Item>) {
+        for (cookie, name) in shown {
+            self.next_cookie = self.next_cookie.max(cookie.saturating_add(1));
+            self.cookies.insert(name.clone(), cookie);
+            self.shown.insert(cookie, Shown { name, number: None });
+        }
+        self.walked = walked.into_iter().map(|item| (item.name.clone(), item)).collect();
+        self.source = source;
+    }
+
+    fn show(&mut self, names: Vec<SecretName>) -> bool {
+        let wanted: HashSet<&SecretName> = names.iter().collect();
+        let gone: Vec<SecretName> =
+            self.cookies.keys().filter(|name| !wanted.contains(name)).cloned().collect();
+        let mut changed = !gone.is_empty();
+        for name in gone {
+            self.drop(&name);
+        }
+        for name in names {
+            if !self.cookies.contains_key(&name) {
+                self.add(name);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    fn add(&mut self, name: SecretName) {
+        let cookie = self.next_cookie;
+        self.next_cookie += 1;
+        self.cookies.insert(name.clone(), cookie);
+        self.shown.insert(cookie, Shown { name, number: None });
+    }
+
+    fn drop(&mut self, name: &SecretName) {
+        if let Some(cookie) = self.cookies.remove(name) {
+            self.shown.remove(&cookie);
+        }
+    }
+}
+
+/// The cookies before this one are those of `.` and `..`.
+pub const FIRST_COOKIE: u64 = 3;
