@@ -6,3 +6,7 @@
 pub mod model;
 
 pub mod clock;
+
+pub mod arena;
+
+pub mod sys;
