@@ -6,7 +6,17 @@
 pub mod model;
 
 pub mod clock;
+pub mod json;
+pub mod log;
+
+pub mod http;
+pub mod identity;
+pub mod tls;
+pub mod vault;
 
 pub mod arena;
 
 pub mod sys;
+
+#[cfg(test)]
+mod stand_in;

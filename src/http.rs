@@ -1,0 +1,597 @@
+//! HTTP as the rest of the house meets it: one GET, and one whole answer or one typed reason.
+//!
+//! The only file that knows reqwest. It follows no redirect, uses no proxy whatever the
+//! environment says, decompresses nothing, and reads no more than the caller's cap. What it
+//! promises about errors: none of them holds a body, a header or a query. It does not know what
+//! a vault or a token is.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::AUTHORIZATION;
+use reqwest::header::HeaderValue;
+use url::Url;
+use zeroize::Zeroize;
+use zeroize::Zeroizing;
+
+use crate::model::secret::SecretBytes;
+use crate::tls::BadCertificate;
+use crate::tls::BadRoots;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// A connection's buffers hold what they last carried, so idle ones live no longer than a burst.
+const IDLE: Duration = Duration::from_secs(5);
+const IDLE_CONNECTIONS: usize = 4;
+
+const HEADERS: usize = 64;
+const HEADER_BYTES: u32 = 32 * 1024;
+
+/// Asks servers. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Client(reqwest::Client);
+
+/// One request.
+#[derive(Debug)]
+pub struct Get<'a> {
+    /// Where to.
+    pub url: &'a Url,
+    /// The token that opens it.
+    pub bearer: Option<&'a SecretBytes>,
+    /// What else to say.
+    pub headers: &'a [(&'static str, &'static str)],
+    /// How many bytes of an answer are read; a longer one is [`Error::TooLarge`].
+    pub cap: usize,
+}
+
+/// A whole answer, whatever its status.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body, whole.
+    pub body: SecretBytes,
+    /// Who answered.
+    pub peer: Option<SocketAddr>,
+    headers: reqwest::header::HeaderMap,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Error {
+    /// The time was up.
+    TimedOut,
+    /// There is no host of that name.
+    NoName,
+    /// Nobody could say whether there is a host of that name.
+    NoResolver,
+    /// No connection came about.
+    NoRoute(io::ErrorKind),
+    /// The server did not prove who it is.
+    Tls(BadCertificate),
+    /// The connection broke before the answer was whole.
+    Broken,
+    /// What came back is not HTTP.
+    Garbled,
+    /// The answer is larger than its cap.
+    TooLarge,
+}
+
+impl Client {
+    /// A client that speaks TLS 1.2 and up, nothing else. It trusts the platform's roots, or, if
+    /// `ca_pem` is given, those in it alone.
+    pub fn secure(ca_pem: Option<&[u8]>) -> Result<Self, BadRoots> {
+        let tls = crate::tls::config(ca_pem)?;
+        build(builder().https_only(true).tls_backend_preconfigured(tls))
+    }
+
+    /// A client for plain HTTP, which only this machine's own services speak.
+    pub fn plain() -> Result<Self, BadRoots> {
+        build(builder().http1_only().tls_certs_only([]))
+    }
+
+    /// Sends one request and reads the whole answer, all within `limit`.
+    ///
+    /// A connection that breaks is tried once more: an idle one may have been closed by the other
+    /// side just as it was taken.
+    pub async fn get(&self, get: Get<'_>, limit: Duration) -> Result<Answer, Error> {
+        let twice = async {
+            match self.once(&get).await {
+                Err(Error::Broken) => self.once(&get).await,
+                other => other,
+            }
+        };
+        tokio::time::timeout(limit, twice).await.unwrap_or(Err(Error::TimedOut))
+    }
+
+    async fn once(&self, get: &Get<'_>) -> Result<Answer, Error> {
+        let mut request = self.0.get(get.url.clone());
+        for (name, value) in get.headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = get.bearer {
+            request = request.header(AUTHORIZATION, bearer(token)?);
+        }
+        let response = request.send().await.map_err(|error| classify(&error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let peer = response.remote_addr();
+        let body = read(response, get.cap).await?;
+        Ok(Answer { status, body, peer, headers })
+    }
+}
+
+impl Answer {
+    /// The values of a header that can be read as text.
+    pub fn header(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        let values = self.headers.get_all(name).into_iter();
+        values.filter_map(|value| value.to_str().ok())
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} with {:?}", self.status, self.body)
+    }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("akvfs/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .connect_timeout(CONNECT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_idle_timeout(IDLE)
+        .http1_max_headers(HEADERS)
+        .http2_max_header_list_size(HEADER_BYTES)
+}
+
+fn build(builder: reqwest::ClientBuilder) -> Result<Client, BadRoots> {
+    builder.build().map(Client).map_err(|_| BadRoots::new("TLS could not be set up"))
+}
+
+/// The header's bytes are wiped when the last of its owners lets go.
+fn bearer(token: &SecretBytes) -> Result<HeaderValue, Error> {
+    let scheme = b"Bearer ";
+    let mut line = Zeroizing::new(Vec::with_capacity(scheme.len() + token.expose().len()));
+    line.extend_from_slice(scheme);
+    line.extend_from_slice(token.expose());
+    let value = HeaderValue::from_maybe_shared(Bytes::from_owner(line));
+    // A token is visible ASCII from the moment it is one, so this does not happen.
+    let mut value = value.map_err(|_| Error::Garbled)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The buffer has its full size from the start: one that grows leaves its former selves behind.
+async fn read(mut response: reqwest::Response, cap: usize) -> Result<SecretBytes, Error> {
+    let declared =
+        response.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if declared.is_some_and(|length| length > cap) {
+        return Err(Error::TooLarge);
+    }
+    let mut body = Zeroizing::new(Vec::with_capacity(declared.unwrap_or(cap)));
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        if body.len() + chunk.len() > cap {
+            return Err(Error::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+        if let Ok(mut chunk) = chunk.try_into_mut() {
+            chunk.as_mut().zeroize();
+        }
+    }
+    Ok(SecretBytes::new(std::mem::take(&mut *body)))
+}
+
+fn classify(error: &reqwest::Error) -> Error {
+    if error.is_builder() {
+        return Error::NoRoute(io::ErrorKind::InvalidInput);
+    }
+    if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref()) {
+        return Error::Tls(BadCertificate::of(tls));
+    }
+    if error.is_timeout() {
+        return Error::TimedOut;
+    }
+    if error.is_dns() {
+        return unresolved(error);
+    }
+    if error.is_connect() {
+        let innermost = causes(error).filter_map(|cause| cause.downcast_ref()).last();
+        return Error::NoRoute(innermost.map_or(io::ErrorKind::NotConnected, io::Error::kind));
+    }
+    match causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
+        Some(hyper) if hyper.is_parse() => Error::Garbled,
+        _ => Error::Broken,
+    }
+}
+
+/// getaddrinfo's two answers that matter here differ in their words alone.
+fn unresolved(error: &reqwest::Error) -> Error {
+    let unknown = |words: String| words.contains("not known") || words.contains("No address");
+    if causes(error).any(|cause| unknown(cause.to_string())) {
+        Error::NoName
+    } else {
+        Error::NoResolver
+    }
+}
+
+/// What an error came of, outermost first.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| {
+        // An io::Error that wraps another error names that one's source and not the error itself.
+        match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        }
+    })
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => out.write_str("no answer in time"),
+            Self::NoName => out.write_str("there is no host of that name"),
+            Self::NoResolver => out.write_str("the name service does not answer"),
+            Self::NoRoute(kind) => write!(out, "no connection: {kind}"),
+            Self::Tls(why) => write!(out, "no TLS: {why}"),
+            Self::Broken => out.write_str("the connection broke off"),
+            Self::Garbled => out.write_str("what came back is not HTTP"),
+            Self::TooLarge => out.write_str("the answer is larger than it may be"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::stand_in::Act;
+    use crate::stand_in::Authority;
+    use crate::stand_in::Server;
+    use crate::stand_in::answer;
+    use crate::tls::Flaw;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    async fn ask(client: &Client, url: &str, cap: usize, limit: Duration) -> Result<Answer, Error> {
+        let get = Get { url: &Url::parse(url).unwrap(), bearer: None, headers: &[], cap };
+        client.get(get, limit).await
+    }
+
+    async fn ask_plain(server: &Server, cap: usize, limit: Duration) -> Result<Answer, Error> {
+        let client = Client::plain().unwrap();
+        ask(&client, &format!("http://{}/x?y=z", server.address()), cap, limit).await
+    }
+
+    async fn says(raw: &'static [u8]) -> (Server, Result<Answer, Error>) {
+        let server = Server::plain(|_, _| Act::SayAndClose(raw.to_vec())).await;
+        let result = ask_plain(&server, 1000, LONG).await;
+        (server, result)
+    }
+
+    #[tokio::test]
+    async fn asks_and_has_the_whole_answer() {
+        let server = Server::plain(|_, _| Act::Say(answer(200, &["x-a: 1"], "body"))).await;
+        let found = ask_plain(&server, 4, LONG).await.unwrap();
+        assert_eq!((found.status, found.body.expose()), (200, &b"body"[..]));
+        assert_eq!(found.header("x-a").collect::<Vec<_>>(), ["1"]);
+        assert_eq!(found.peer, Some(server.address()));
+        let heard = server.heard();
+        assert_eq!(heard[0].line(), "GET /x?y=z HTTP/1.1");
+        assert_eq!(heard[0].header("accept-encoding"), None);
+        assert_eq!(server.requests(), 1);
+    }
+
+    #[tokio::test]
+    async fn asks_over_tls_with_a_token() {
+        let authority = Authority::new("Test CA");
+        let acceptor = authority.acceptor(&["localhost"], false);
+        let server = Server::tls(acceptor, |_, _| Act::Say(answer(200, &[], "yes"))).await;
+        let client = Client::secure(Some(authority.pem())).unwrap();
+        let token = SecretBytes::new(b"t0ken".to_vec());
+        let get = Get {
+            url: &Url::parse(&format!("https://localhost:{}/", server.port())).unwrap(),
+            bearer: Some(&token),
+            headers: &[("accept", "application/json")],
+            cap: 100,
+        };
+        assert_eq!(client.get(get, LONG).await.unwrap().body.expose(), b"yes");
+        let heard = server.heard();
+        assert_eq!(heard[0].header("authorization"), Some("Bearer t0ken"));
+        assert_eq!(heard[0].header("accept"), Some("application/json"));
+    }
+
+    /// The two tests above, in a process whose environment names a proxy in every spelling.
+    #[tokio::test]
+    async fn no_proxy_of_the_environment_is_ever_used() {
+        let proxy = Server::plain(|_, _| Act::SayAndClose(answer(502, &[], ""))).await;
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["http::tests::asks_", "--test-threads=1"]);
+        for name in ["http_proxy", "https_proxy", "all_proxy"] {
+            for name in [name.to_owned(), name.to_uppercase()] {
+                child.env(name, format!("http://{}", proxy.address()));
+            }
+        }
+        child.env("no_proxy", "").env("NO_PROXY", "");
+        let ran = tokio::task::spawn_blocking(move || child.output()).await;
+        let output = String::from_utf8(ran.unwrap().unwrap().stdout).unwrap();
+        assert!(output.contains("2 passed; 0 failed"), "{output}");
+        assert_eq!(proxy.connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_is_never_followed() {
+        let other = Server::plain(|_, _| Act::Say(answer(200, &[], ""))).await;
+        let places = [
+            format!("location: http://{}/x", other.address()),
+            format!("location: https://{}/x", other.address()),
+            "location: /y".to_owned(),
+            "refresh: 0; url=/y".to_owned(),
+        ];
+        for status in [300, 301, 302, 303, 307, 308] {
+            for place in &places {
+                let line = place.clone();
+                let script = move |_, _: &_| Act::Say(answer(status, &[&line], ""));
+                let server = Server::plain(script).await;
+                let found = ask_plain(&server, 10, LONG).await.unwrap();
+                assert_eq!((found.status, server.requests()), (status, 1));
+            }
+        }
+        assert_eq!(other.connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_cap_is_refused_whether_it_says_so_or_not() {
+        let (_server, said) =
+            says(b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\nnever read").await;
+        assert_eq!(said.unwrap_err(), Error::TooLarge);
+        let mut endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        for _ in 0..11 {
+            endless.extend_from_slice(b"64\r\n");
+            endless.extend_from_slice(&[b'x'; 100]);
+            endless.extend_from_slice(b"\r\n");
+        }
+        let server = Server::plain(move |_, _| Act::Say(endless.clone())).await;
+        let unsaid = ask_plain(&server, 1000, LONG).await;
+        assert_eq!(unsaid.unwrap_err(), Error::TooLarge);
+        assert_eq!(server.requests(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_decompressed() {
+        let zip = "\u{1f}\u{8}not really gzip";
+        let script = move |_, _: &_| Act::Say(answer(200, &["content-encoding: gzip"], zip));
+        let server = Server::plain(script).await;
+        let found = ask_plain(&server, 100, LONG).await.unwrap();
+        assert_eq!(found.body.expose(), zip.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_early_is_broken_and_tried_once_more() {
+        for raw in [
+            &b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"[..],
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhalf",
+            b"HTTP/1.1 200 OK\r\ncontent-le",
+            b"",
+        ] {
+            let (server, result) = says(raw).await;
+            assert_eq!(result.unwrap_err(), Error::Broken);
+            assert_eq!(server.requests(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_is_garbled() {
+        for raw in [
+            &b"SSH-2.0-OpenSSH_9.9\r\n\r\n"[..],
+            b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx",
+            b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551616\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n",
+        ] {
+            let (server, result) = says(raw).await;
+            assert_eq!(result.unwrap_err(), Error::Garbled, "{raw:?}");
+            assert_eq!(server.requests(), 1);
+        }
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(65));
+        let server = Server::plain(move |_, _| Act::Say(many.clone().into_bytes())).await;
+        let result = ask_plain(&server, 1000, LONG).await;
+        assert_eq!(result.unwrap_err(), Error::Garbled);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_talking_is_left_at_the_limit() {
+        let limit = Duration::from_millis(200);
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal".to_vec();
+        let half = Server::plain(move |_, _| Act::Say(head.clone())).await;
+        assert_eq!(ask_plain(&half, 9, limit).await.unwrap_err(), Error::TimedOut);
+        let silent = Server::plain(|_, _| Act::Hang).await;
+        assert_eq!(ask_plain(&silent, 9, limit).await.unwrap_err(), Error::TimedOut);
+        assert_eq!((half.requests(), silent.requests()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_burst_goes_through_one_connection() {
+        let server = Server::plain(|_, _| Act::Say(answer(200, &[], "x"))).await;
+        let client = Client::plain().unwrap();
+        let url = format!("http://{}/", server.address());
+        for _ in 0..20 {
+            ask(&client, &url, 10, LONG).await.unwrap();
+        }
+        assert_eq!((server.requests(), server.connections()), (20, 1));
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_that_was_closed_is_replaced_without_a_word() {
+        let die = Arc::new(AtomicBool::new(false));
+        let dies = Arc::clone(&die);
+        let server = Server::plain(move |_, _| {
+            if dies.swap(false, Ordering::SeqCst) {
+                return Act::SayAndClose(Vec::new());
+            }
+            Act::Say(answer(200, &[], "x"))
+        })
+        .await;
+        let client = Client::plain().unwrap();
+        let url = format!("http://{}/", server.address());
+        ask(&client, &url, 10, LONG).await.unwrap();
+        die.store(true, Ordering::SeqCst);
+        ask(&client, &url, 10, LONG).await.unwrap();
+        assert_eq!((server.requests(), server.connections()), (3, 2));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_is_not_reached() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", closed.local_addr().unwrap());
+        drop(closed);
+        let client = Client::plain().unwrap();
+        let refused = ask(&client, &url, 10, LONG).await.unwrap_err();
+        assert_eq!(refused, Error::NoRoute(io::ErrorKind::ConnectionRefused));
+        let nowhere = ask(&client, "http://nobody.invalid/", 10, LONG).await;
+        let nowhere = nowhere.unwrap_err();
+        assert!(matches!(nowhere, Error::NoName | Error::NoResolver), "{nowhere:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_prove_its_name_hears_nothing() {
+        let ours = Authority::new("Ours");
+        let theirs = Authority::new("Acme Proxy\nCA");
+        for (acceptor, flaw, issuer) in [
+            (theirs.acceptor(&["localhost"], false), Flaw::Issuer, "Acme ProxyCA"),
+            (ours.acceptor(&["other.example"], false), Flaw::Name, "Ours"),
+            (ours.acceptor(&["localhost"], true), Flaw::Expired, "Ours"),
+        ] {
+            let server = Server::tls(acceptor, |_, _| Act::Say(answer(200, &[], ""))).await;
+            let client = Client::secure(Some(ours.pem())).unwrap();
+            let url = format!("https://localhost:{}/", server.port());
+            let issuer = Some(issuer.to_owned());
+            let result = ask(&client, &url, 10, LONG).await;
+            assert_eq!(result.unwrap_err(), Error::Tls(BadCertificate { flaw, issuer }));
+            assert_eq!(server.requests(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secure_client_speaks_nothing_but_tls() {
+        let server = Server::plain(|_, _| Act::Say(answer(200, &[], ""))).await;
+        let client = Client::secure(Some(Authority::new("x").pem())).unwrap();
+        let plain = format!("http://{}/", server.address());
+        let result = ask(&client, &plain, 10, LONG).await;
+        assert_eq!(result.unwrap_err(), Error::NoRoute(io::ErrorKind::InvalidInput));
+        assert_eq!(server.connections(), 0);
+        let tls = format!("https://{}/", server.address());
+        let result = ask(&client, &tls, 10, Duration::from_millis(300)).await;
+        assert!(matches!(result.unwrap_err(), Error::Tls(_) | Error::NoRoute(_) | Error::TimedOut));
+        assert_eq!(server.requests(), 0);
+    }
+
+    /// A server of HTTP/2 that answers in the order given: a status, or a reset for 0, or a reset
+    /// that invites to try again for 1.
+    async fn speaks_h2(
+        authority: &Authority,
+        statuses: Vec<u16>,
+    ) -> (Url, Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        let acceptor = authority.acceptor_h2(&["localhost"]);
+        let task = tokio::spawn(async move {
+            let mut statuses = statuses.into_iter();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                let stream = acceptor.accept(stream).await.unwrap();
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    match statuses.next() {
+                        None => return,
+                        Some(0) => respond.send_reset(h2::Reason::INTERNAL_ERROR),
+                        Some(1) => respond.send_reset(h2::Reason::REFUSED_STREAM),
+                        Some(status) => {
+                            let head = http::Response::builder().status(status).body(()).unwrap();
+                            let mut body = respond.send_response(head, false).unwrap();
+                            body.send_data(Bytes::from_static(b"body"), true).unwrap();
+                        }
+                    }
+                }
+            }
+        });
+        let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
+        (url, connections, task)
+    }
+
+    #[tokio::test]
+    async fn requests_at_once_share_a_connection_where_the_server_can() {
+        let authority = Authority::new("Test CA");
+        let (url, connections, server) = speaks_h2(&authority, vec![200; 9]).await;
+        let client = Client::secure(Some(authority.pem())).unwrap();
+        ask(&client, url.as_str(), 4, LONG).await.unwrap();
+        let mut burst = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (client, url) = (client.clone(), url.clone());
+            burst.spawn(async move { ask(&client, url.as_str(), 4, LONG).await });
+        }
+        for result in burst.join_all().await {
+            assert_eq!(result.unwrap().body.expose(), b"body");
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_reset_is_tried_once_more() {
+        let authority = Authority::new("Test CA");
+        let (url, _, server) = speaks_h2(&authority, vec![0, 200, 0, 0, 1, 1, 200]).await;
+        let client = Client::secure(Some(authority.pem())).unwrap();
+        assert!(ask(&client, url.as_str(), 4, LONG).await.is_ok());
+        for _ in 0..2 {
+            let result = ask(&client, url.as_str(), 4, LONG).await;
+            assert_eq!(result.unwrap_err(), Error::Broken);
+        }
+        let small = ask(&client, url.as_str(), 3, LONG).await;
+        assert_eq!(small.unwrap_err(), Error::TooLarge);
+        server.abort();
+    }
+
+    #[test]
+    fn roots_that_are_none_are_refused() {
+        for pem in
+            [&b""[..], b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+        {
+            assert!(Client::secure(Some(pem)).is_err(), "{pem:?}");
+        }
+    }
+
+    #[test]
+    fn no_error_shows_a_token() {
+        let token = SecretBytes::new(b"canary in the mine".to_vec());
+        let header = bearer(&token).unwrap();
+        assert!(!format!("{header:?}").contains("canary"));
+        let get = Get {
+            url: &Url::parse("https://v.example/").unwrap(),
+            bearer: Some(&token),
+            headers: &[],
+            cap: 1,
+        };
+        assert!(!format!("{get:?}").contains("canary"));
+    }
+}
