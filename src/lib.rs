@@ -15,6 +15,7 @@ pub mod tls;
 pub mod vault;
 
 pub mod arena;
+pub mod service;
 
 pub mod sys;
 
