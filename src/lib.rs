@@ -17,6 +17,8 @@ pub mod vault;
 pub mod arena;
 pub mod service;
 
+pub mod fuse;
+
 pub mod sys;
 
 #[cfg(test)]

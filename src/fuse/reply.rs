@@ -1,0 +1,118 @@
+//! Turns what the model answers into what the kernel expects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::Errno;
+use fuser::FileType;
+use fuser::Generation;
+use fuser::INodeNo;
+use fuser::ReplyAttr;
+use fuser::ReplyData;
+use fuser::ReplyDirectory;
+use fuser::ReplyEntry;
+use fuser::ReplyOpen;
+
+use crate::fuse::attr;
+use crate::fuse::errno::errno;
+use crate::fuse::view::View;
+use crate::model::event::Answer;
+use crate::model::event::Sight;
+use crate::model::listing::FIRST_COOKIE;
+use crate::model::tree::Node;
+use crate::model::tree::ROOT;
+use crate::service::keeper::Stored;
+use crate::service::server::Caller;
+
+/// Answers a LOOKUP.
+#[must_use]
+pub fn entry(view: &Arc<View>, reply: ReplyEntry) -> Caller {
+    let view = Arc::clone(view);
+    Box::new(move |answer| {
+        if let Answer::Entry(sight) = answer {
+            reply.entry(&sight.ttl, &shown(&view, &sight), Generation(0));
+        } else if let Answer::Missing(ttl) = answer {
+            missing(&view, ttl, reply);
+        } else {
+            reply.error(unexpected(&answer));
+        }
+    })
+}
+
+/// Says that there is no such name, and for how long the kernel may say so by itself: to an entry
+/// whose inode is 0 it pays no other attention.
+pub fn missing(view: &View, ttl: Duration, reply: ReplyEntry) {
+    reply.entry(&ttl, &attr::secret(view, Node(0), None), Generation(0));
+}
+
+/// Answers a GETATTR.
+#[must_use]
+pub fn attributes(view: &Arc<View>, reply: ReplyAttr) -> Caller {
+    let view = Arc::clone(view);
+    Box::new(move |answer| {
+        let Answer::Attributes(sight) = answer else { return reply.error(unexpected(&answer)) };
+        reply.attr(&sight.ttl, &shown(&view, &sight));
+    })
+}
+
+/// Answers a READ.
+#[must_use]
+pub fn bytes(view: &Arc<View>, offset: u64, size: u32, reply: ReplyData) -> Caller {
+    let view = Arc::clone(view);
+    Box::new(move |answer| {
+        let Answer::Bytes(value) = answer else { return reply.error(unexpected(&answer)) };
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        reply.data(&view.part(value.expose(), offset, size));
+    })
+}
+
+/// Answers an OPENDIR. From the first ENOSYS on the kernel asks no more and keeps what it reads.
+#[must_use]
+pub fn ready(reply: ReplyOpen) -> Caller {
+    Box::new(move |answer| {
+        let known = matches!(answer, Answer::Ready);
+        reply.error(if known { Errno::ENOSYS } else { unexpected(&answer) });
+    })
+}
+
+/// Answers a READDIR that began at an offset.
+#[must_use]
+pub fn names(offset: u64, mut reply: ReplyDirectory) -> Caller {
+    Box::new(move |answer| {
+        let Answer::Names(names) = answer else { return reply.error(unexpected(&answer)) };
+        for (cookie, dots) in [(1, "."), (FIRST_COOKIE - 1, "..")] {
+            let root = INodeNo(ROOT.0);
+            if cookie > offset && reply.add(root, cookie, FileType::Directory, dots) {
+                return reply.ok();
+            }
+        }
+        for listed in names {
+            let node = INodeNo(listed.node.0);
+            if reply.add(node, listed.cookie, FileType::RegularFile, listed.name.as_str()) {
+                break;
+            }
+        }
+        reply.ok();
+    })
+}
+
+fn shown(view: &View, sight: &Sight<Stored>) -> fuser::FileAttr {
+    let bound = sight.bound.as_ref();
+    let sized = bound.map(|(version, value)| (version, view.size(value.expose())));
+    attr::secret(view, sight.node, sized)
+}
+
+fn unexpected(answer: &Answer<Stored>) -> Errno {
+    match answer {
+        Answer::No(why) => errno(*why),
+        // An inode that no longer means anything: the kernel looks its name up again.
+        Answer::Unknown => Errno::from_i32(libc::ESTALE),
+        Answer::Missing(_) => Errno::ENOENT,
+        Answer::Entry(_)
+        | Answer::Attributes(_)
+        | Answer::Bytes(_)
+        | Answer::Ready
+        | Answer::Names(_) => Errno::EIO,
+    }
+}
