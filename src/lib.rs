@@ -18,6 +18,7 @@ pub mod arena;
 pub mod service;
 
 pub mod fuse;
+pub mod supervisor;
 
 pub mod sys;
 

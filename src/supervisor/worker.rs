@@ -1,0 +1,34 @@
+//! The worker's side of the start: what it finds when it begins.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::supervisor::process;
+use crate::sys;
+
+/// What the supervisor left to the worker.
+#[derive(Debug)]
+pub struct Inherited {
+    /// What a fuser session runs on: requests come out, answers go in.
+    pub session: OwnedFd,
+    /// The socket for [`Report`](crate::supervisor::report::Report)s, and for what became of them.
+    pub reports: OwnedFd,
+    /// The arena.
+    pub arena: OwnedFd,
+    /// The configuration.
+    pub brief: OwnedFd,
+}
+
+/// Takes over what the supervisor left. To be called once, before anything else opens a file.
+///
+/// The process has no more rights to give up then: it became another user, without capabilities,
+/// before this program was started in it, and ends with the supervisor.
+pub fn inherited() -> io::Result<Inherited> {
+    process::harden(c"akvfs-worker")?;
+    Ok(Inherited {
+        session: sys::take_descriptor(process::SOCKET)?,
+        reports: sys::take_descriptor(process::REPORTS)?,
+        arena: sys::take_descriptor(process::ARENA)?,
+        brief: sys::take_descriptor(process::BRIEF)?,
+    })
+}
