@@ -22,5 +22,7 @@ pub mod supervisor;
 
 pub mod sys;
 
+pub mod cli;
+
 #[cfg(test)]
 mod stand_in;

@@ -1,0 +1,204 @@
+//! What the words on the command line mean on this machine.
+//!
+//! It is found out once, by whoever mounts: his are the environment, the user database and the files that the options
+//! name, and none of them is looked at again. Nobody is asked anything across the network, but
+//! for the names of users and groups.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::cli::access::Access;
+use crate::cli::arguments::Mount;
+use crate::cli::complaint::Complaint;
+use crate::cli::environment::Environment;
+use crate::cli::options::Key;
+use crate::cli::owner;
+use crate::cli::owner::Account;
+use crate::cli::settings::Settings;
+use crate::cli::settings::complain;
+use crate::cli::values;
+use crate::cli::values::Wrong;
+use crate::fuse::view::View;
+use crate::log::Destination;
+use crate::log::Format;
+use crate::model::policy::Policy;
+
+/// All that the worker knows of what a person wants.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Config {
+    /// The vault, and as whom it is asked.
+    pub access: Access,
+    /// The durations of the cache.
+    pub policy: Policy,
+    /// How the files look.
+    pub view: View,
+    /// Whether token and vault are tried while mounting.
+    pub check: Check,
+    /// How messages are written to the way out that is inherited; none are, if there is none.
+    pub log: Option<Format>,
+    /// How often `-v` was given.
+    pub verbosity: u8,
+}
+
+/// Whether token and vault are tried while mounting.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Check {
+    /// They are; only what a person must mend in the command line fails the mount.
+    On,
+    /// Nobody is asked.
+    Off,
+    /// They are, and must work.
+    Strict,
+}
+
+/// One mount, as it is wanted, and what is odd about it.
+#[derive(Debug)]
+pub struct Wanted {
+    /// What the worker is told.
+    pub config: Config,
+    /// The source as typed, which the table of mounts shows.
+    pub source: String,
+    /// Whether users other than the mount's owner are let in.
+    pub allow_other: bool,
+    /// How many bytes of memory there are for what is held.
+    pub room: u64,
+    /// Whom the worker runs as, if not as whoever mounts.
+    pub run_as: Option<Account>,
+    /// Where messages go.
+    pub log: Destination,
+    /// Whether the command stays while the mount lives.
+    pub foreground: bool,
+    /// What a person should know before he is surprised, and what to do about it.
+    pub warnings: Vec<(String, Option<String>)>,
+}
+
+/// Understands `akvfs mount`.
+pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complaint> {
+    let settings = &order.settings;
+    let access = Access::to_vault(&order.vault, settings, environment)?;
+    let policy = policy(settings)?;
+    let own = Account::own();
+    let view = view(settings, own, &policy)?;
+    let run_as = run_as(settings, own, &policy)?;
+    let foreground = settings.count(Key::Foreground) > 0;
+    let allow_other = settings.count(Key::AllowOther) > 0;
+    let log = log(settings, foreground)?;
+    Ok(Wanted {
+        source: order.vault.clone(),
+        allow_other,
+        room: settings.size(Key::Room)?,
+        run_as,
+        foreground,
+        warnings: warnings(&view, allow_other, own),
+        log,
+        config: Config {
+            access,
+            policy,
+            view,
+            check: settings.parsed(Key::Check, check)?.unwrap_or(Check::On),
+            log: None,
+            verbosity: settings.verbosity(),
+        },
+    })
+}
+
+fn policy(settings: &Settings) -> Result<Policy, Complaint> {
+    let policy = Policy {
+        refresh: settings.duration(Key::Refresh)?,
+        stale: settings.duration(Key::Stale)?,
+        open_timeout: settings.duration(Key::OpenTimeout)?,
+        keep: settings.duration(Key::Keep)?,
+    };
+    if policy.stale < policy.refresh {
+        let (stale, refresh) = (values::spell(policy.stale), values::spell(policy.refresh));
+        return Err(Complaint::usage(format!(
+            "stale={stale}: shorter than refresh={refresh}: no value would last until it is asked \
+             about again"
+        ))
+        .hint("raise stale, or lower refresh"));
+    }
+    Ok(policy)
+}
+
+fn view(settings: &Settings, own: Account, policy: &Policy) -> Result<View, Complaint> {
+    let patience = policy.open_timeout;
+    let uid = settings.parsed(Key::Uid, |text| owner::user(text, patience))?;
+    let gid = settings.parsed(Key::Gid, |text| owner::group(text, patience))?;
+    Ok(View {
+        uid: uid.unwrap_or(own.uid),
+        gid: gid.unwrap_or(own.gid),
+        mode: settings.parsed(Key::Mode, values::file_mode)?.unwrap_or(0o400),
+        dir_mode: settings.parsed(Key::DirMode, values::dir_mode)?.unwrap_or(0o550),
+        newline: settings.count(Key::Newline) > 0,
+        secrets: settings.parsed(Key::Secrets, values::globs)?.unwrap_or_default(),
+    })
+}
+
+/// A user's mount is served by that user. Root's is served by whom root names, but for root; or by
+/// whom the supervisor finds.
+fn run_as(
+    settings: &Settings,
+    own: Account,
+    policy: &Policy,
+) -> Result<Option<Account>, Complaint> {
+    let patience = policy.open_timeout;
+    let chosen = settings.parsed(Key::RunAs, |text| Account::find(text, patience))?;
+    let refuse = |why: &str, hint: &str| {
+        let text = settings.given(Key::RunAs).unwrap_or_default();
+        Err(complain(Key::RunAs, text, Wrong::new(why).hint(hint)))
+    };
+    match chosen {
+        Some(account) if account.uid == 0 => {
+            refuse("the worker never runs as root", "leave it away, or name another user")
+        }
+        Some(account) if own.uid != 0 && account.uid != own.uid => {
+            refuse("only root can choose", "leave it away")
+        }
+        Some(account) if own.uid == 0 => Ok(Some(account)),
+        Some(_) | None => Ok(None),
+    }
+}
+
+fn check(text: &str) -> Result<Check, Wrong> {
+    match text {
+        "on" => Ok(Check::On),
+        "off" => Ok(Check::Off),
+        "strict" => Ok(Check::Strict),
+        _ => Err(Wrong::new("there is no such choice").hint("check= takes on, off or strict")),
+    }
+}
+
+fn log(settings: &Settings, foreground: bool) -> Result<Destination, Complaint> {
+    let chosen = settings.parsed(Key::Log, |text| match text {
+        "journal" => Ok(Destination::Journal),
+        "stderr" => Ok(Destination::Stderr),
+        _ if text.contains('/') => Ok(Destination::File(text.into())),
+        _ => Err(Wrong::new("there is no such choice").hint(format!(
+            "log= takes journal, stderr or the path of a file: ./{text} for one in this directory"
+        ))),
+    })?;
+    let default = if foreground { Destination::Stderr } else { Destination::System };
+    Ok(chosen.unwrap_or(default))
+}
+
+fn warnings(view: &View, allow_other: bool, own: Account) -> Vec<(String, Option<String>)> {
+    let mut warnings = vec![];
+    let (group, others) = (0o070, 0o007);
+    let shared = view.uid != 0 || view.gid != 0 || view.mode & (group | others) != 0;
+    if own.uid == 0 && !allow_other && shared {
+        warnings.push((
+            "only root can enter, whatever uid, gid and mode are".to_owned(),
+            Some("allow_other lets in whom they allow".to_owned()),
+        ));
+    }
+    for (bits, who) in [(group, "the group"), (others, "everybody")] {
+        if allow_other && view.mode & bits != 0 && view.dir_mode & bits & 0o111 == 0 {
+            let (mode, dir_mode) = (view.mode, view.dir_mode);
+            warnings.push((
+                format!("mode=0{mode:03o} lets {who} read, but dir-mode=0{dir_mode:03o} not enter"),
+                Some(format!("dir-mode=0{:03o} does", dir_mode | bits & 0o555)),
+            ));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,32 @@
+//! The command line: what was typed, what it means, and one file for each command.
+
+pub mod program;
+
+pub mod options;
+pub mod spelling;
+
+pub mod grammar;
+pub mod mount_options;
+pub mod settings;
+
+pub mod arguments;
+
+pub mod environment;
+pub mod owner;
+pub mod values;
+
+pub mod access;
+pub mod config;
+
+pub mod get;
+pub mod list;
+pub mod manual;
+pub mod mount;
+pub mod unmount;
+pub mod worker;
+
+pub mod patience;
+pub mod verbosity;
+
+pub mod complaint;
+pub mod output;

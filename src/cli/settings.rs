@@ -1,0 +1,101 @@
+//! What was typed for the options of the table, not yet understood.
+
+use std::time::Duration;
+
+use crate::cli::complaint::Complaint;
+use crate::cli::options::Key;
+use crate::cli::options::Kind;
+use crate::cli::options::Opt;
+use crate::cli::values;
+use crate::cli::values::Wrong;
+
+/// The options given, in the order of their weight: of two of a name, the later holds.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Settings {
+    given: Vec<(Key, String)>,
+}
+
+impl Settings {
+    /// Adds one, over what was there.
+    pub fn add(&mut self, key: Key, value: String) {
+        self.given.push((key, value));
+    }
+
+    /// Adds a flag so many times.
+    pub fn repeat(&mut self, flag: Key, times: u8) {
+        for _ in 0..times {
+            self.add(flag, String::new());
+        }
+    }
+
+    /// Adds others, over what was there.
+    pub fn append(&mut self, mut others: Self) {
+        self.given.append(&mut others.given);
+    }
+
+    /// The value of an option: the one given, else the default, if there is one.
+    #[must_use]
+    pub fn text(&self, key: Key) -> Option<&str> {
+        self.given(key).or_else(|| Opt::row(key).and_then(|opt| opt.default))
+    }
+
+    /// The value given to an option.
+    #[must_use]
+    pub fn given(&self, key: Key) -> Option<&str> {
+        let mut last_first = self.given.iter().rev();
+        last_first.find(|(given, _)| *given == key).map(|(_, value)| value.as_str())
+    }
+
+    /// How often a flag was given.
+    #[must_use]
+    pub fn count(&self, key: Key) -> usize {
+        self.given.iter().filter(|(given, _)| *given == key).count()
+    }
+
+    /// How often `-v` was given.
+    #[must_use]
+    pub fn verbosity(&self) -> u8 {
+        u8::try_from(self.count(Key::Verbose)).unwrap_or(u8::MAX)
+    }
+
+    /// The value of an option, understood.
+    pub fn parsed<T>(
+        &self,
+        key: Key,
+        parse: impl FnOnce(&str) -> Result<T, Wrong>,
+    ) -> Result<Option<T>, Complaint> {
+        let Some(text) = self.text(key) else {
+            return Ok(None);
+        };
+        parse(text).map(Some).map_err(|wrong| complain(key, text, wrong))
+    }
+
+    /// The value of an option that is a duration; zero for any other option.
+    pub fn duration(&self, key: Key) -> Result<Duration, Complaint> {
+        let Some(Kind::Duration(least, most)) = Opt::row(key).map(|opt| opt.kind) else {
+            return Ok(Duration::ZERO);
+        };
+        let span = self.parsed(key, |text| values::duration(text, least, most))?;
+        Ok(span.unwrap_or_default())
+    }
+
+    /// The value of an option that is a size; zero for any other option.
+    pub fn size(&self, key: Key) -> Result<u64, Complaint> {
+        let Some(Kind::Size(least, most)) = Opt::row(key).map(|opt| opt.kind) else {
+            return Ok(0);
+        };
+        let bytes = self.parsed(key, |text| values::size(text, least, most))?;
+        Ok(bytes.unwrap_or_default())
+    }
+}
+
+/// What to tell of an option whose value cannot be.
+#[must_use]
+pub fn complain(key: Key, text: &str, wrong: Wrong) -> Complaint {
+    let name = Opt::row(key).map_or("", |opt| opt.name);
+    let complaint = Complaint::usage(format!("{name}={text}: {}", wrong.why));
+    match wrong.hint {
+        Some(hint) => complaint.hint(hint),
+        None => complaint,
+    }
+}

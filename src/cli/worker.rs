@@ -1,0 +1,195 @@
+//! The worker, as the supervisor starts it: what it inherits becomes a session that serves.
+
+use std::fs::File;
+use std::io;
+use std::io::Seek;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::io::Errno;
+use tokio::runtime::Builder;
+
+use crate::cli::complaint::Complaint;
+use crate::cli::complaint::Exit;
+use crate::cli::complaint::reason;
+use crate::cli::config::Check;
+use crate::cli::config::Config;
+use crate::fuse::session;
+use crate::log;
+use crate::log::Level;
+use crate::log::Sink;
+use crate::model::event::Event;
+use crate::model::event::Notice;
+use crate::model::tree::Node;
+use crate::service::server::Legacy;
+use crate::service::server::Names;
+use crate::service::server::Service;
+use crate::service::server::Tell;
+use crate::service::trial::Trial;
+use crate::supervisor::report;
+use crate::supervisor::report::Report;
+use crate::supervisor::report::Told;
+use crate::supervisor::worker;
+use crate::supervisor::worker::Inherited;
+
+/// Runs the worker on the descriptors that the supervisor left it.
+#[must_use]
+pub fn main() -> ExitCode {
+    end_on_panic();
+    match begin().and_then(|(config, inherited)| serve(config, inherited)) {
+        // Without destructors: what is held belongs to the next worker.
+        Ok(()) => std::process::exit(0),
+        Err(error) => {
+            log::error(format_args!("worker: {}", reason(&error)));
+            std::process::exit(1)
+        }
+    }
+}
+
+fn begin() -> io::Result<(Config, Inherited)> {
+    let inherited = worker::inherited()?;
+    let mut brief = File::from(inherited.brief.try_clone()?);
+    // An earlier worker has read it, and its place in the file is shared.
+    brief.rewind()?;
+    let config: Config = serde_json::from_reader(brief)?;
+    if let Some(format) = config.log {
+        // The supervisor has made the way out our standard error.
+        let out = io::stderr().as_fd().try_clone_to_owned()?;
+        log::start(Sink::inherited(format, out), Level::of(config.verbosity));
+    }
+    Ok((config, inherited))
+}
+
+/// Serves until the mount is gone.
+fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
+    let legacy = Legacy::open(inherited.arena).map_err(io::Error::other)?;
+    // A mount that an earlier worker made ready is ready, whoever can be asked now.
+    let is_first = legacy.left.since.is_none();
+    let check = if is_first { config.check } else { Check::Off };
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(RESOLVERS)
+        .enable_all()
+        .build()?;
+    let _entered = runtime.enter();
+    let (vault, tokens) = match config.access.connect(legacy.left.identity.clone()) {
+        Ok(connected) => connected,
+        Err(error) if is_first => {
+            let Complaint { exit, message, hint } = error.into();
+            let fatal = Report::Fatal { code: exit.code(), message, hint };
+            return fatal.send(&inherited.reports);
+        }
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    let reports = Arc::new(inherited.reports);
+    let tell = Reports::start(Arc::clone(&reports))?;
+    let filter = config.view.filter();
+    let names = Names {
+        shown: Box::new(move |name| filter.shows(name)),
+        configured: config.view.configured(),
+    };
+    let service = Service::start(legacy, vault, tokens, config.policy, names, Box::new(tell))?;
+    listen(service.clone(), Arc::clone(&reports))?;
+    let tried = service.clone();
+    session::serve(service, config.view, inherited.session, move || {
+        tokio::spawn(async move {
+            let report = ready(&tried, check).await;
+            if let Err(error) = report.send(&*reports) {
+                log::error(format_args!("worker: the supervisor is not there: {}", reason(&error)));
+            }
+        });
+    })
+}
+
+/// What the supervisor is told once requests are answered.
+async fn ready(service: &Service, check: Check) -> Report {
+    let trial = match check {
+        Check::Off => Trial::Works,
+        Check::On | Check::Strict => service.try_out().await,
+    };
+    match trial {
+        Trial::Works => Report::Ready { warnings: Vec::new() },
+        Trial::Warns(problem) if check != Check::Strict => {
+            let warning = format!("{problem}; mounted all the same");
+            Report::Ready { warnings: vec![(warning, problem.hint())] }
+        }
+        Trial::Warns(problem) | Trial::Fails(problem) => Report::Fatal {
+            code: Exit::Mount.code(),
+            message: problem.to_string(),
+            hint: problem.hint(),
+        },
+    }
+}
+
+/// Tells the model which inodes the kernel holds, and which not.
+fn listen(service: Service, reports: Arc<OwnedFd>) -> io::Result<()> {
+    thread::Builder::new().name("told".to_owned()).spawn(move || {
+        while let Ok(told) = Told::receive(&*reports) {
+            if told.serial != 0 {
+                let held = told.errno != Errno::NOENT.raw_os_error();
+                service.handle(Event::Told { node: Node(told.serial), held });
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The way to the supervisor: a thread of its own sends, so that nobody who tells has to wait.
+struct Reports(mpsc::Sender<Report>);
+
+impl Reports {
+    fn start(socket: Arc<OwnedFd>) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel::<Report>();
+        thread::Builder::new().name("reports".to_owned()).spawn(move || {
+            while let Ok(report) = receiver.recv() {
+                if report.send(&*socket).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    fn send(&self, report: Report) {
+        // Without a supervisor this process is about to end.
+        let _unheard = self.0.send(report);
+    }
+}
+
+impl Tell for Reports {
+    fn notice(&self, notice: Notice) {
+        // What became of a notice is reported under its number: the inode's, where that matters.
+        let (serial, notice) = match notice {
+            Notice::Entry(name) => (0, report::Notice::Entry { name }),
+            Notice::Attributes(node) => (node.0, report::Notice::Attributes { node: node.0 }),
+            Notice::Listing => (0, report::Notice::Listing),
+        };
+        self.send(Report::Notice { serial, notice });
+    }
+
+    fn used(&self, bytes: u64) {
+        self.send(Report::Used(bytes));
+    }
+}
+
+/// A panic ends the worker at once, where it happened: another one goes on from the arena. Of what
+/// was said, only where is told: a message could hold a value.
+fn end_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        log::error(format_args!("worker: panic at {place}"));
+        std::process::exit(PANICKED);
+    }));
+}
+
+/// Requests to the vault and their answers: two at a time are enough, for they mostly wait.
+const THREADS: usize = 2;
+
+/// Names are looked up on threads of their own, which a resolver that hangs keeps.
+const RESOLVERS: usize = 4;
+
+const PANICKED: i32 = 70;
