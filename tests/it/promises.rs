@@ -1,13 +1,32 @@
 //! The seven promises of the cache, on random events, against the reference.
 //!
 //! One set of games is played, and each test looks at one promise. A promise that was never seen
-//! broken proves nothing, so the model was broken on purpose, and this is what was caught:
+//! broken proves nothing, so the model was broken on purpose; each line is a change to it and the
+//! shortest game in which the promise's test then failed:
 //!
-//! | promise | the model, broken | the shortest game that shows it |
+//! | promise | the model, changed | the game |
 //! |---|---|---|
-//! | never older | an older version is taken at once | MUT1 |
-//! | | an inode is bound anew | MUT2 |
-//! | prompt | a known outage is not trusted | MUT3 |
+//! | `NeverOlder` | `takes` is true of an older version | rotate, open, revert, a refresh, open |
+//! | | `bind` binds a bound inode | open and keep, rotate, a refresh, open it again |
+//! | | a rotation is not told | open, rotate, a refresh, open |
+//! | `Prompt` | `trusted` knows no failure | open, outage, a refresh, open |
+//! | | what is served is asked for | open and read |
+//! | `Thrift` | `want` does not look at `asking` | two open one name |
+//! | | nine may be under way | nine open nine names |
+//! | | `restore` makes a full bucket | open, restart, 209 open 209 names |
+//! | `Answered` | `patience` is `open_timeout` where a value is held | open, idle, slow vault, open |
+//! | | a refusal answers all but the first | refuse, open |
+//! | | an opendir waits twice as long | outage, list |
+//! | `NoLonger` | a failure moves `verified` | open, outage, 55 minutes, open |
+//! | | a confirmation moves it to the answer | open, any wait, open |
+//! | | the kernel's time is not cut by `stale` | the same |
+//! | | one inode is told of a refusal | keep open, refuse, open, open the kept one |
+//! | | an idle name is served unasked | open, idle, refuse, open |
+//! | `NoInvention` | one 404 is enough | open, delete, a refresh, open |
+//! | | no identity is a 404 | outage, open |
+//! | `Restart` | numbers begin at 2 | open, restart, open another |
+//! | | a strike, `awake`, a verdict is not restored | open, delete, a refresh, restart |
+//! | | the kernel's late word is believed | restart, open, its word, idle, stat |
 
 use std::sync::LazyLock;
 
