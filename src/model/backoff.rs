@@ -24,12 +24,15 @@ pub struct Backoff {
     until_waited: Moment,
     /// What the last request failed of.
     why: Option<Failure>,
+    /// When the last outage ended.
+    over: Option<Moment>,
 }
 
 impl Backoff {
     /// The vault spoke.
-    pub fn answered(&mut self) {
-        *self = Self::default();
+    pub fn answered(&mut self, now: Moment) {
+        let over = if self.outage { Some(now) } else { self.over };
+        *self = Self { over, ..Self::default() };
     }
 
     /// A request sent at `asked` failed. The failures of requests that were under way together
@@ -77,6 +80,12 @@ impl Backoff {
         self.why.filter(|_| self.outage)
     }
 
+    /// Whether the vault is away, or was so lately that not every name was asked about since.
+    #[must_use]
+    pub fn outage(&self, now: Moment, lately: Duration) -> bool {
+        self.outage || self.over.is_some_and(|over| now.since(over) < lately)
+    }
+
     /// Whether requests go out one by one.
     #[must_use]
     pub fn probing(&self) -> bool {
@@ -115,7 +124,7 @@ mod tests {
         }
         backoff.failed(second(2), second(2), Failure::Unreachable, None, &mut dice);
         assert!(backoff.probing() && backoff.ready(second(2), true) > second(2));
-        backoff.answered();
+        backoff.answered(second(3));
         assert!(!backoff.probing());
     }
 

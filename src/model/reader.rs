@@ -41,7 +41,8 @@ impl<W, V: Value> Cache<W, V> {
             return effects.push(Effect::Answer { to, answer });
         }
         let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry::new(now));
-        let standing = entry.standing(now, &self.policy, self.backoff.probing());
+        let outage = self.backoff.outage(now, self.policy.refresh);
+        let standing = entry.standing(now, &self.policy, outage);
         entry.used = now;
         let was_ahead = std::mem::replace(&mut entry.ahead, Ahead::No) == Ahead::Asked;
         if let Standing::Refused(Why::Refused(Refusal::Missing)) = standing {
@@ -133,7 +134,8 @@ impl<W, V: Value> Cache<W, V> {
         if unbound && entry.node.is_none() && !kept {
             entry.node = Some(node);
         }
-        let standing = entry.standing(now, &self.policy, self.backoff.probing());
+        let outage = self.backoff.outage(now, self.policy.refresh);
+        let standing = entry.standing(now, &self.policy, outage);
         entry.used = now;
         entry.read |= bytes;
         let known = entry.held.is_some();

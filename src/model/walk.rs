@@ -89,7 +89,7 @@ impl<W, V: Value> Cache<W, V> {
         self.queue.done();
         match result {
             Ok(page) => {
-                self.backoff.answered();
+                self.backoff.answered(now);
                 let walk = self.listing.walk.get_or_insert_default();
                 walk.extend(page.items);
                 if page.more {
@@ -102,7 +102,7 @@ impl<W, V: Value> Cache<W, V> {
                 }
             }
             Err((Why::Refused(Refusal::Denied(_) | Refusal::Disabled), _)) => {
-                self.backoff.answered();
+                self.backoff.answered(now);
                 let held = self.entries.iter().filter(|(_, entry)| entry.held.is_some());
                 let mut seen: Vec<SecretName> = held.map(|(name, _)| name.clone()).collect();
                 seen.extend(self.configured.iter().cloned());

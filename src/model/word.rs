@@ -44,11 +44,11 @@ impl<W, V: Value> Cache<W, V> {
         };
         match word {
             Word::New(version, value) => {
-                self.backoff.answered();
+                self.backoff.answered(now);
                 self.found(now, asked, name, version, value, effects);
             }
             Word::Same(version) => {
-                self.backoff.answered();
+                self.backoff.answered(now);
                 match entry.held.as_mut().filter(|held| held.version.id == version.id) {
                     Some(held) => {
                         held.version.updated = version.updated;
@@ -58,7 +58,7 @@ impl<W, V: Value> Cache<W, V> {
                 }
             }
             Word::No(Why::Refused(refusal)) => {
-                self.backoff.answered();
+                self.backoff.answered(now);
                 self.refused(now, name, refusal, effects);
             }
             Word::No(Why::Failed(failure)) => {

@@ -266,7 +266,7 @@ impl Judge {
     fn missing(&mut self, now: Moment, name: &str) {
         let last = self.reference.last_word_was_missing(name);
         let twice = self.reference.standing(name) == Standing::Refused(Refusal::Missing);
-        let said = last && (twice || !self.in_use(now, name));
+        let said = last && (twice || !self.in_use(now, name) || !self.certain(now, name));
         self.demand(said, Promise::NoInvention, || format!("{name} is not missing at {now:?}"));
     }
 

@@ -298,3 +298,29 @@ fn a_walk_fetches_what_moved_and_nothing_else() {
     desk.pass(seconds(0));
     assert_eq!(desk.asked, [name("b")]);
 }
+
+/// Seen: during an outage one name at a time is tried; when the vault answered for one, those in
+/// use that had not been tried for two refreshes were made to wait.
+#[test]
+fn the_end_of_an_outage_makes_nobody_wait() {
+    let mut desk = Desk::new();
+    desk.first("a", 1);
+    desk.first("b", 2);
+    desk.pass(seconds(57));
+    desk.failed("a", Failure::NoToken);
+    desk.failed("b", Failure::NoToken);
+    while desk.asked != [name("a")] {
+        if desk.asked.pop().is_some() {
+            let word = Word::No(Failure::NoToken.into());
+            desk.tell(Event::Answered { name: name("b"), word, retry_after: None });
+        }
+        desk.pass(seconds(1));
+    }
+    desk.pass(seconds(130));
+    let caller = desk.open("b");
+    assert_eq!(desk.got(caller), Some(2));
+    desk.found("a", 1);
+    let caller = desk.open("b");
+    assert_eq!(desk.got(caller), Some(2));
+    assert!(desk.asked.contains(&name("b")), "and it is asked about behind");
+}
