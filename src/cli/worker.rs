@@ -30,7 +30,6 @@ use crate::service::server::Names;
 use crate::service::server::Service;
 use crate::service::server::Tell;
 use crate::service::trial::Trial;
-use crate::supervisor::report;
 use crate::supervisor::report::Report;
 use crate::supervisor::report::Told;
 use crate::supervisor::worker;
@@ -163,10 +162,9 @@ impl Reports {
 impl Tell for Reports {
     fn notice(&self, notice: Notice) {
         // What became of a notice is reported under its number: the inode's, where that matters.
-        let (serial, notice) = match notice {
-            Notice::Entry(name) => (0, report::Notice::Entry { name }),
-            Notice::Attributes(node) => (node.0, report::Notice::Attributes { node: node.0 }),
-            Notice::Listing => (0, report::Notice::Listing),
+        let serial = match &notice {
+            Notice::Attributes(node) => node.0,
+            Notice::Entry(_) | Notice::Listing => 0,
         };
         self.send(Report::Notice { serial, notice });
     }

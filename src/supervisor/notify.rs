@@ -21,13 +21,12 @@ use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
 use rustix::net::send;
 
-use crate::supervisor::report::Notice;
+use crate::model::event::Notice;
+use crate::model::tree::ROOT;
 use crate::supervisor::report::Told;
 
 /// How many notices may wait before no more are taken.
 const QUEUE: usize = 4_096;
-/// The directory's inode.
-const ROOT: u64 = 1;
 /// `FUSE_NOTIFY_INVAL_INODE` and `FUSE_NOTIFY_INVAL_ENTRY`.
 const INVAL_INODE: i32 = 2;
 const INVAL_ENTRY: i32 = 3;
@@ -118,7 +117,7 @@ fn carry_out(fuse: &OwnedFd, order: &Order) {
     };
     let told = Told { serial: order.serial, errno }.encode();
     // This waits for a worker that does not read. When it dies the supervisor shuts the socket, and
-    // the next worker finds in the arena what was never acknowledged.
+    // the next worker has the kernel asked about every inode anew.
     let _ = retry_on_intr(|| send(&*order.worker, &told, SendFlags::NOSIGNAL));
 }
 
@@ -126,10 +125,10 @@ fn carry_out(fuse: &OwnedFd, order: &Order) {
 fn encode(notice: &Notice) -> Vec<u8> {
     let (code, body) = match notice {
         // `fuse_notify_inval_entry_out`: the parent, the length, no flags; the name, a NUL.
-        Notice::Entry { name } => {
+        Notice::Entry(name) => {
             let text = name.as_str().as_bytes();
             let length = u32::try_from(text.len()).unwrap_or(0);
-            let mut body = ROOT.to_ne_bytes().to_vec();
+            let mut body = ROOT.0.to_ne_bytes().to_vec();
             body.extend(length.to_ne_bytes());
             body.extend([0; 4]);
             body.extend(text);
@@ -138,8 +137,8 @@ fn encode(notice: &Notice) -> Vec<u8> {
         }
         // `fuse_notify_inval_inode_out`: the inode, from where, how much. A negative start leaves
         // the pages alone.
-        Notice::Attributes { node } => (INVAL_INODE, inode(*node, -1)),
-        Notice::Listing => (INVAL_INODE, inode(ROOT, 0)),
+        Notice::Attributes(node) => (INVAL_INODE, inode(node.0, -1)),
+        Notice::Listing => (INVAL_INODE, inode(ROOT.0, 0)),
     };
     let length = u32::try_from(16 + body.len()).unwrap_or(0);
     let mut bytes = length.to_ne_bytes().to_vec();
@@ -157,16 +156,17 @@ fn inode(node: u64, from: i64) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::model::name::SecretName;
+    use crate::model::tree::Node;
 
     #[test]
     fn a_notification_has_the_layout_of_the_kernel() {
         let name = SecretName::parse("ftp").unwrap();
-        let entry = encode(&Notice::Entry { name });
+        let entry = encode(&Notice::Entry(name));
         let expected: &[&[u8]] =
             &[&36_u32.to_ne_bytes(), &3_i32.to_ne_bytes(), &[0; 8], &1_u64.to_ne_bytes()];
         assert_eq!(entry[..24], expected.concat());
         assert_eq!(entry[24..], [&3_u32.to_ne_bytes()[..], &[0; 4], b"ftp\0"].concat());
-        let attributes = encode(&Notice::Attributes { node: 7 });
+        let attributes = encode(&Notice::Attributes(Node(7)));
         let numbers = [7_i64, -1, 0].map(i64::to_ne_bytes).concat();
         assert_eq!((attributes.len(), &attributes[4..8]), (40, &2_i32.to_ne_bytes()[..]));
         assert_eq!(attributes[16..], numbers);

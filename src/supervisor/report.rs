@@ -12,7 +12,9 @@ use rustix::net::SendFlags;
 use rustix::net::recv;
 use rustix::net::send;
 
+use crate::model::event::Notice;
 use crate::model::name::SecretName;
+use crate::model::tree::Node;
 
 /// A line for whoever waits for the mount, with a hint if something can be done about it.
 pub type Warning = (String, Option<String>);
@@ -43,23 +45,6 @@ pub enum Report {
     },
     /// So many bytes of the arena, from its start, are to be kept in memory.
     Used(u64),
-}
-
-/// What the kernel can be told.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Notice {
-    /// To look the name up again.
-    Entry {
-        /// Which name.
-        name: SecretName,
-    },
-    /// To ask for the attributes of an inode again. ENOENT says that the kernel does not hold it.
-    Attributes {
-        /// Which inode.
-        node: u64,
-    },
-    /// To read the directory again.
-    Listing,
 }
 
 /// What became of a notice.
@@ -107,15 +92,15 @@ impl Report {
                 message.hint(hint.as_deref());
             }
             Self::Notice { serial, notice } => match notice {
-                Notice::Entry { name } => {
+                Notice::Entry(name) => {
                     message.byte(tag::ENTRY);
                     message.number(*serial);
                     message.text(name.as_str());
                 }
-                Notice::Attributes { node } => {
+                Notice::Attributes(node) => {
                     message.byte(tag::ATTRIBUTES);
                     message.number(*serial);
-                    message.number(*node);
+                    message.number(node.0);
                 }
                 Notice::Listing => {
                     message.byte(tag::LISTING);
@@ -149,11 +134,11 @@ impl Report {
             },
             tag::ENTRY => Self::Notice {
                 serial: message.number()?,
-                notice: Notice::Entry { name: SecretName::parse(&message.text()?)? },
+                notice: Notice::Entry(SecretName::parse(&message.text()?)?),
             },
             tag::ATTRIBUTES => Self::Notice {
                 serial: message.number()?,
-                notice: Notice::Attributes { node: message.number()? },
+                notice: Notice::Attributes(Node(message.number()?)),
             },
             tag::LISTING => Self::Notice { serial: message.number()?, notice: Notice::Listing },
             tag::USED => Self::Used(message.number()?),
@@ -275,8 +260,8 @@ mod tests {
             Report::Ready { warnings },
             Report::Fatal { code: 32, message: "no".to_owned(), hint: Some("so".to_owned()) },
             Report::Fatal { code: 0, message: String::new(), hint: None },
-            Report::Notice { serial: 1, notice: Notice::Entry { name } },
-            Report::Notice { serial: u64::MAX, notice: Notice::Attributes { node: 7 } },
+            Report::Notice { serial: 1, notice: Notice::Entry(name) },
+            Report::Notice { serial: u64::MAX, notice: Notice::Attributes(Node(7)) },
             Report::Notice { serial: 0, notice: Notice::Listing },
             Report::Used(1 << 40),
         ]

@@ -21,8 +21,9 @@ use std::thread;
 use std::time::Duration;
 use std::time::UNIX_EPOCH;
 
+use akvfs::model::event::Notice;
 use akvfs::model::name::SecretName;
-use akvfs::supervisor::report::Notice;
+use akvfs::model::tree::Node;
 use akvfs::supervisor::report::Report;
 use akvfs::supervisor::report::Told;
 use akvfs::supervisor::worker;
@@ -161,7 +162,7 @@ impl Toy {
     fn rotate(&self) {
         let serial = self.version.fetch_add(1, Ordering::SeqCst);
         let name = SecretName::parse("version").unwrap();
-        let notices = [Notice::Entry { name }, Notice::Attributes { node: 999 }, Notice::Listing];
+        let notices = [Notice::Entry(name), Notice::Attributes(Node(999)), Notice::Listing];
         for notice in notices {
             Report::Notice { serial, notice }.send(&self.reports).unwrap();
         }
