@@ -258,6 +258,7 @@ impl Service {
         let deadline = clock::now() + self.0.policy.request_timeout();
         let result = self.0.vault.secret(&name, None, deadline).await;
         let mut state = self.0.state.lock();
+        self.keep_identity(&mut state);
         self.note(&mut state, Some(&name), result.as_ref().err());
         let (word, retry_after) = match result {
             Ok(secret) => (received(&mut state, &name, secret), None),
@@ -271,6 +272,7 @@ impl Service {
         let deadline = clock::now() + self.0.policy.request_timeout();
         let result = self.0.vault.page(link.as_ref(), deadline).await;
         let mut state = self.0.state.lock();
+        self.keep_identity(&mut state);
         self.note(&mut state, None, result.as_ref().err());
         let page = match result {
             Ok(page) => state.turn(page).ok_or((Why::Failed(Failure::Nonsense), None)),
@@ -279,19 +281,34 @@ impl Service {
         self.act(state, Event::Paged(page));
     }
 
-    /// Logs that the vault's word stays away, or comes again; and keeps who we turned out to be.
-    /// An answer that makes no sense is a matter of its name alone.
+    /// Keeps who we turned out to be, for a later worker.
+    fn keep_identity(&self, state: &mut State) {
+        if !state.identity_kept
+            && let Some(identity) = self.0.tokens.kept()
+        {
+            state.keeper.keep_identity(&identity);
+            state.identity_kept = true;
+        }
+    }
+
+    /// Logs that the vault's word stays away, or comes again. An answer about a name that makes no
+    /// sense is a matter of that name alone.
     fn note(&self, state: &mut State, name: Option<&SecretName>, problem: Option<&Problem>) {
-        let trouble = match problem.map(|problem| problem.why) {
-            Some(Why::Failed(Failure::Nonsense)) if name.is_some() => {
-                return state.puzzle(name, problem);
+        if let (Some(name), Some(problem)) = (name, problem)
+            && problem.why == Why::Failed(Failure::Nonsense)
+        {
+            if state.puzzling.len() < MOST_PUZZLING && state.puzzling.insert(name.clone()) {
+                log::warning(format_args!("{problem}"));
             }
-            Some(why @ Why::Failed(_)) => Some(why),
-            Some(Why::Refused(_)) | None => None,
-        };
+            return;
+        }
         if let Some(name) = name {
             state.puzzling.remove(name);
         }
+        let trouble = match problem.map(|problem| problem.why) {
+            Some(why @ Why::Failed(_)) => Some(why),
+            Some(Why::Refused(_)) | None => None,
+        };
         match (trouble, problem) {
             (Some(why), Some(problem)) if state.trouble != Some(why) => {
                 log::warning(format_args!("{problem}"));
@@ -303,12 +320,6 @@ impl Service {
             _ => {}
         }
         state.trouble = trouble;
-        if !state.identity_kept
-            && let Some(identity) = self.0.tokens.kept()
-        {
-            state.keeper.keep_identity(&identity);
-            state.identity_kept = true;
-        }
     }
 }
 
@@ -336,14 +347,6 @@ fn received(state: &mut State, name: &SecretName, secret: Secret) -> Word<Stored
 }
 
 impl State {
-    /// Logs that what the vault says of a name makes no sense, once until it does.
-    fn puzzle(&mut self, name: Option<&SecretName>, problem: Option<&Problem>) {
-        let (Some(name), Some(problem)) = (name, problem) else { return };
-        if self.puzzling.len() < MOST_PUZZLING && self.puzzling.insert(name.clone()) {
-            log::warning(format_args!("{problem}"));
-        }
-    }
-
     /// Takes a page, unless it leads in a circle or too far.
     fn turn(&mut self, page: response::Page) -> Option<Page> {
         self.walk.next = page.next;
