@@ -301,11 +301,7 @@ impl<W, V: Value> Cache<W, V> {
             Some(ttl) if !over.is_empty() => {
                 let failure = entry.failed.map_or(Failure::Unreachable, |(_, failure)| failure);
                 entry.failed = Some((now, failure));
-                entry.awake = true;
-                entry.used = now;
-                for waiter in over {
-                    self.serve(name, waiter, ttl, effects);
-                }
+                self.serve_each(now, name, over, ttl, effects);
             }
             _ => {
                 let why = entry.why(self.backoff.why());
@@ -330,7 +326,19 @@ impl<W, V: Value> Cache<W, V> {
             return;
         };
         let waiters = std::mem::take(&mut entry.waiters);
-        if !waiters.is_empty() {
+        self.serve_each(now, name, waiters, ttl, effects);
+    }
+
+    /// Answers these callers, if there are any: the name is in use from now on.
+    fn serve_each(
+        &mut self,
+        now: Moment,
+        name: &SecretName,
+        waiters: Vec<Waiter<W>>,
+        ttl: Duration,
+        effects: &mut Effects<W, V>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(name).filter(|_| !waiters.is_empty()) {
             entry.awake = true;
             entry.used = now;
         }

@@ -51,12 +51,12 @@ impl<W, V: Value> Cache<W, V> {
         for (cookie, name) in self.listing.after(after, LISTED_AT_ONCE) {
             let shown = self.entries.get(&name).and_then(|entry| entry.node);
             let kept = self.listing.number(&name);
-            let left = || self.tree.unbound(&name);
             let node = match (shown, kept) {
                 (Some(node), _) => node,
                 (None, Some(Some(kept))) => *kept,
                 (None, kept) => {
-                    let node = left().unwrap_or_else(|| self.tree.reserve());
+                    let left = self.tree.unbound(&name);
+                    let node = left.unwrap_or_else(|| self.tree.reserve());
                     if let Some(kept) = kept {
                         *kept = Some(node);
                     }
