@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::io::Seek;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -51,9 +50,7 @@ pub fn main() -> ExitCode {
 
 fn begin() -> io::Result<(Config, Inherited)> {
     let inherited = worker::inherited()?;
-    let mut brief = File::from(inherited.brief.try_clone()?);
-    // An earlier worker has read it, and its place in the file is shared.
-    brief.rewind()?;
+    let brief = File::from(inherited.brief.try_clone()?);
     let config: Config = serde_json::from_reader(brief)?;
     if let Some(format) = config.log {
         // The supervisor has made the way out our standard error.
