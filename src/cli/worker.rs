@@ -26,6 +26,7 @@ use crate::model::event::Notice;
 use crate::model::tree::Node;
 use crate::service::server::Legacy;
 use crate::service::server::Names;
+use crate::service::server::News;
 use crate::service::server::Service;
 use crate::service::server::Tell;
 use crate::service::trial::Trial;
@@ -82,13 +83,13 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
         Err(error) => return Err(io::Error::other(error)),
     };
     let reports = Arc::new(inherited.reports);
-    let tell = Reports::start(Arc::clone(&reports))?;
+    let tell = teller(Arc::clone(&reports))?;
     let filter = config.view.filter();
     let names = Names {
         shown: Box::new(move |name| filter.shows(name)),
         configured: config.view.configured(),
     };
-    let service = Service::start(legacy, vault, tokens, config.policy, names, Box::new(tell))?;
+    let service = Service::start(legacy, vault, tokens, config.policy, names, tell)?;
     listen(service.clone(), Arc::clone(&reports))?;
     let tried = service.clone();
     session::serve(service, config.view, inherited.session, move || {
@@ -135,39 +136,31 @@ fn listen(service: Service, reports: Arc<OwnedFd>) -> io::Result<()> {
 }
 
 /// The way to the supervisor: a thread of its own sends, so that nobody who tells has to wait.
-struct Reports(mpsc::Sender<Report>);
-
-impl Reports {
-    fn start(socket: Arc<OwnedFd>) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel::<Report>();
-        thread::Builder::new().name("reports".to_owned()).spawn(move || {
-            while let Ok(report) = receiver.recv() {
-                if report.send(&*socket).is_err() {
-                    return;
-                }
+fn teller(socket: Arc<OwnedFd>) -> io::Result<Tell> {
+    let (sender, receiver) = mpsc::channel::<Report>();
+    thread::Builder::new().name("reports".to_owned()).spawn(move || {
+        while let Ok(report) = receiver.recv() {
+            if report.send(&*socket).is_err() {
+                return;
             }
-        })?;
-        Ok(Self(sender))
-    }
-
-    fn send(&self, report: Report) {
+        }
+    })?;
+    Ok(Box::new(move |news| {
         // Without a supervisor this process is about to end.
-        let _unheard = self.0.send(report);
-    }
+        let _unheard = sender.send(reported(news));
+    }))
 }
 
-impl Tell for Reports {
-    fn notice(&self, notice: Notice) {
-        // What became of a notice is reported under its number: the inode's, where that matters.
-        let serial = match &notice {
-            Notice::Attributes(node) => node.0,
-            Notice::Entry(_) | Notice::Listing => 0,
-        };
-        self.send(Report::Notice { serial, notice });
-    }
-
-    fn used(&self, bytes: u64) {
-        self.send(Report::Used(bytes));
+/// What became of a notice is reported under its number: the inode's, where that matters.
+fn reported(news: News) -> Report {
+    match news {
+        News::Notice(notice @ Notice::Attributes(node)) => {
+            Report::Notice { serial: node.0, notice }
+        }
+        News::Notice(notice @ (Notice::Entry(_) | Notice::Listing)) => {
+            Report::Notice { serial: 0, notice }
+        }
+        News::Used(bytes) => Report::Used(bytes),
     }
 }
 

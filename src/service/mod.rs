@@ -8,3 +8,5 @@ pub mod keeper;
 pub mod server;
 pub mod timer;
 pub mod trial;
+
+mod walk;

@@ -20,9 +20,7 @@ use crate::model::cache::Effects;
 use crate::model::event::Answer;
 use crate::model::event::Effect;
 use crate::model::event::Event;
-use crate::model::event::Item;
 use crate::model::event::Notice;
-use crate::model::event::Page;
 use crate::model::event::Word;
 use crate::model::failure::Failure;
 use crate::model::failure::Why;
@@ -34,20 +32,23 @@ use crate::service::keeper::Keeper;
 use crate::service::keeper::Left;
 use crate::service::keeper::Stored;
 use crate::service::timer::Timer;
+use crate::service::walk::Walk;
 use crate::vault::client::Vault;
 use crate::vault::problem::Problem;
-use crate::vault::request::NextLink;
-use crate::vault::response;
 
 /// Whoever waits for an answer: called once.
 pub type Caller = Box<dyn FnOnce(Answer<Stored>) + Send>;
 
-/// Where what the kernel and the supervisor must know goes.
-pub trait Tell: Send + Sync {
-    /// The kernel is to be told something.
-    fn notice(&self, notice: Notice);
+/// What somebody else must know. Telling never waits.
+pub type Tell = Box<dyn Fn(News) + Send + Sync>;
+
+/// What there is to tell.
+#[derive(Debug)]
+pub enum News {
+    /// Something that the kernel is to be told.
+    Notice(Notice),
     /// So many bytes of the arena are in use.
-    fn used(&self, bytes: u64);
+    Used(u64),
 }
 
 /// One cache of one vault, served.
@@ -60,7 +61,7 @@ struct Inner {
     tokens: Tokens,
     policy: Policy,
     runtime: Handle,
-    tell: Box<dyn Tell>,
+    tell: Tell,
     timer: Timer,
     since: i64,
 }
@@ -96,14 +97,6 @@ impl fmt::Debug for Names {
     }
 }
 
-/// The walk of the list that is under way.
-#[derive(Default)]
-struct Walk {
-    next: Option<NextLink>,
-    seen: HashSet<String>,
-    names: usize,
-}
-
 /// What an earlier worker left, opened.
 #[derive(Debug)]
 pub struct Legacy {
@@ -129,7 +122,7 @@ impl Service {
         tokens: Tokens,
         policy: Policy,
         names: Names,
-        tell: Box<dyn Tell>,
+        tell: Tell,
     ) -> std::io::Result<Self> {
         let Legacy { mut keeper, left } = legacy;
         let now = clock::now();
@@ -231,7 +224,7 @@ impl Service {
         let used = state.keeper.used();
         if used > state.used {
             state.used = used;
-            self.0.tell.used(used);
+            (self.0.tell)(News::Used(used));
         }
         effects
     }
@@ -240,7 +233,7 @@ impl Service {
         for effect in effects {
             match effect {
                 Effect::Answer { to, answer } => to(answer),
-                Effect::Tell(notice) => self.0.tell.notice(notice),
+                Effect::Tell(notice) => (self.0.tell)(News::Notice(notice)),
                 Effect::Ask(name) => {
                     let service = self.clone();
                     self.0.runtime.spawn(async move { service.ask(name).await });
@@ -275,7 +268,10 @@ impl Service {
         self.keep_identity(&mut state);
         self.note(&mut state, None, result.as_ref().err());
         let page = match result {
-            Ok(page) => state.turn(page).ok_or((Why::Failed(Failure::Nonsense), None)),
+            Ok(page) => {
+                let State { walk, shown, .. } = &mut *state;
+                walk.turn(page, &*shown).ok_or((Why::Failed(Failure::Nonsense), None))
+            }
             Err(problem) => Err((problem.why, problem.retry_after)),
         };
         self.act(state, Event::Paged(page));
@@ -346,40 +342,6 @@ fn received(state: &mut State, name: &SecretName, secret: Secret) -> Word<Stored
     }
 }
 
-impl State {
-    /// Takes a page, unless it leads in a circle or too far.
-    fn turn(&mut self, page: response::Page) -> Option<Page> {
-        self.walk.next = page.next;
-        if let Some(link) = &self.walk.next {
-            let new = self.walk.seen.insert(link.url().as_str().to_owned());
-            if !new || self.walk.seen.len() > MOST_PAGES {
-                return None;
-            }
-        }
-        self.walk.names = self.walk.names.saturating_add(page.items.len());
-        if self.walk.names > MOST_NAMES {
-            return None;
-        }
-        let shown = page.items.into_iter().filter(|listed| (self.shown)(&listed.name));
-        let items = shown.map(|listed| Item {
-            name: listed.name,
-            enabled: listed.enabled,
-            updated: listed.updated.unwrap_or(0),
-        });
-        Some(Page { items: items.collect(), more: self.walk.next.is_some() })
-    }
-}
-
-impl Walk {
-    /// The link of the next page; none for the first.
-    fn begin(&mut self, first: bool) -> Option<NextLink> {
-        if first {
-            *self = Self::default();
-        }
-        self.next.take()
-    }
-}
-
 /// For how long the machine slept since it was booted.
 fn asleep(now: Moment) -> Duration {
     now.uptime().saturating_sub(clock::awake())
@@ -390,8 +352,3 @@ const NAP: Duration = Duration::from_secs(5);
 
 /// So many puzzling names are remembered; of more, nothing is said.
 const MOST_PUZZLING: usize = 1000;
-
-const MOST_PAGES: usize = 10_000;
-
-/// As many as full pages of the service's own size hold.
-const MOST_NAMES: usize = 25 * MOST_PAGES;
