@@ -15,6 +15,10 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use akvfs_emulator::fault::Fault;
+use akvfs_emulator::fault::FaultId;
+use akvfs_emulator::fault::Kind;
+use akvfs_emulator::fault::Scope;
 use rustix::io::Errno;
 
 use crate::mounted::Mounted;
@@ -45,6 +49,14 @@ impl World {
         thread::Builder::new().stack_size(STACK).spawn(call).unwrap();
         Caller { result }
     }
+
+    /// A mount whose callers have a minute, of a vault that keeps everybody waiting who asks for a
+    /// secret, `slow` among them; and by what it is made to answer.
+    pub(crate) fn mount_that_waits(&self, kind: Kind) -> (Mounted<'_>, FaultId) {
+        self.vault().put("slow", "value");
+        let hold = self.emulator.inject(Fault::always(Scope::Get, kind));
+        (self.mount(&["open-timeout=60s"]), hold)
+    }
 }
 
 impl<T> Caller<T> {
@@ -73,6 +85,14 @@ impl Mounted<'_> {
             let since = Instant::now();
             (outcome(&path), since.elapsed())
         })
+    }
+
+    /// Lets a thread read a secret, and returns once the vault is asked for the first time.
+    #[track_caller]
+    pub(crate) fn waiting_reader(&self, name: &str) -> Caller<(Outcome, Duration)> {
+        let caller = self.reader(name);
+        assert!(self.world().emulator.wait_for(LIMIT, 1, |request| request.is_get()));
+        caller
     }
 
     /// What somebody gets who reads a secret now.

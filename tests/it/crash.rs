@@ -101,11 +101,8 @@ fn a_death_while_nothing_happens_is_not_noticed() {
 #[test]
 fn an_open_that_waits_gets_its_value_from_the_next_worker() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    let hold = world.emulator.inject(Fault::always(Scope::Get, Kind::Hold));
-    let mounted = world.mount(&["open-timeout=60s"]);
-    let caller = mounted.reader("slow");
-    assert!(world.emulator.wait_for(LIMIT, 1, |request| request.is_get()));
+    let (mounted, hold) = world.mount_that_waits(Kind::Hold);
+    let caller = mounted.waiting_reader("slow");
 
     world.replace("worker");
     assert!(world.emulator.wait_for(LIMIT, 2, |request| request.is_get()), "nobody asks again");
@@ -118,11 +115,8 @@ fn an_open_that_waits_gets_its_value_from_the_next_worker() {
 #[test]
 fn an_open_that_waits_gets_its_value_through_the_next_relay() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    let hold = world.emulator.inject(Fault::always(Scope::Get, Kind::Hold));
-    let mounted = world.mount(&["open-timeout=60s"]);
-    let caller = mounted.reader("slow");
-    assert!(world.emulator.wait_for(LIMIT, 1, |request| request.is_get()));
+    let (mounted, hold) = world.mount_that_waits(Kind::Hold);
+    let caller = mounted.waiting_reader("slow");
     let worker = world.process("worker").unwrap();
 
     world.replace("relay");
@@ -141,8 +135,7 @@ fn an_open_over_a_death_still_ends_in_time() {
     world.vault().put("slow", "value");
     world.emulator.inject(Fault::always(Scope::Get, Kind::Hang));
     let mounted = world.mount(&["open-timeout=2s"]);
-    let caller = mounted.reader("slow");
-    assert!(world.emulator.wait_for(LIMIT, 1, |request| request.is_get()));
+    let caller = mounted.waiting_reader("slow");
     let since = Instant::now();
     until("most of the time is over", || since.elapsed() > Duration::from_millis(1500));
 
@@ -241,9 +234,7 @@ fn first_opens_of_many_names_all_succeed_while_worker_and_relay_die_together() {
 #[test]
 fn a_thousand_callers_who_wait_outlive_a_worker_and_a_relay() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    let hold = world.emulator.inject(Fault::always(Scope::Get, Kind::Hold));
-    let mounted = world.mount(&["open-timeout=60s"]);
+    let (mounted, hold) = world.mount_that_waits(Kind::Hold);
     let callers: Vec<_> = (0..1000).map(|_| mounted.reader("slow")).collect();
     until("all of them wait", || mounted.waiting() == 1000);
 

@@ -140,11 +140,8 @@ fn an_unmount_says_who_is_in_the_way_and_lazily_it_goes_round_them() {
 #[test]
 fn a_forced_unmount_frees_whoever_waits() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    world.emulator.inject(Fault::always(Scope::Get, Kind::Hang));
-    let mounted = world.mount(&["open-timeout=60s"]);
-    let caller = mounted.reader("slow");
-    assert!(world.emulator.wait_for(LIMIT, 1, |request| request.is_get()));
+    let (mounted, _hold) = world.mount_that_waits(Kind::Hang);
+    let caller = mounted.waiting_reader("slow");
 
     let ran = mounted.unmount(&["--force"]);
 
@@ -173,11 +170,8 @@ fn a_mount_whose_connection_was_cut_while_it_was_in_use_does_not_stay() {
 #[test]
 fn sigterm_frees_whoever_waits_for_the_vault() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    world.emulator.inject(Fault::always(Scope::Get, Kind::Hang));
-    let mounted = world.mount(&["open-timeout=60s"]);
-    let caller = mounted.reader("slow");
-    assert!(world.emulator.wait_for(LIMIT, 1, |request| request.is_get()));
+    let (mounted, _hold) = world.mount_that_waits(Kind::Hang);
+    let caller = mounted.waiting_reader("slow");
 
     let since = world.terminate();
 

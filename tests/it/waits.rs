@@ -52,9 +52,7 @@ fn a_first_open_ends_by_open_timeout_whatever_the_vault_does() {
 #[test]
 fn a_signal_that_ends_the_caller_ends_its_wait() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    world.emulator.inject(Fault::always(Scope::Get, Kind::Hold));
-    let mounted = world.mount(&["open-timeout=60s"]);
+    let (mounted, _hold) = world.mount_that_waits(Kind::Hold);
     let deadly =
         [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL, Signal::SEGV, Signal::ABORT];
     let caught = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::ALARM];
@@ -84,9 +82,7 @@ fn a_signal_that_ends_the_caller_ends_its_wait() {
 #[test]
 fn a_signal_that_does_not_end_the_caller_does_not_end_its_wait() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    let hold = world.emulator.inject(Fault::always(Scope::Get, Kind::Hold));
-    let mounted = world.mount(&["open-timeout=60s"]);
+    let (mounted, hold) = world.mount_that_waits(Kind::Hold);
     let signals = [Signal::CHILD, Signal::WINCH];
     let callers = signals.map(|signal| (signal, world.catching(&mounted, "slow")));
     let stopped = world.cat_later(&mounted, "slow");
@@ -112,9 +108,7 @@ fn a_signal_that_does_not_end_the_caller_does_not_end_its_wait() {
 #[test]
 fn a_deadly_signal_after_a_harmless_one_ends_the_wait() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    world.emulator.inject(Fault::always(Scope::Get, Kind::Hold));
-    let mounted = world.mount(&["open-timeout=60s"]);
+    let (mounted, _hold) = world.mount_that_waits(Kind::Hold);
     let (caught, killed) = (world.catching(&mounted, "slow"), world.catching(&mounted, "slow"));
     until("both wait", || mounted.waiting() == 2);
     for caller in [&caught, &killed] {
@@ -159,9 +153,7 @@ fn nobody_else_waits_for_the_vault_that_one_caller_waits_for() {
 #[test]
 fn a_thousand_callers_can_wait_at_once_and_all_are_answered() {
     let Some(world) = World::new() else { return };
-    world.vault().put("slow", "value");
-    let hold = world.emulator.inject(Fault::always(Scope::Get, Kind::Hold));
-    let mounted = world.mount(&["open-timeout=60s"]);
+    let (mounted, hold) = world.mount_that_waits(Kind::Hold);
 
     let callers: Vec<_> = (0..1000).map(|_| mounted.reader("slow")).collect();
     until("all of them wait", || mounted.waiting() == 1000);
