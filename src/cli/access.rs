@@ -12,7 +12,7 @@ use crate::cli::complaint::Complaint;
 use crate::cli::complaint::reason;
 use crate::cli::environment::Environment;
 use crate::cli::environment::IMDS;
-use crate::cli::options::Key;
+use crate::cli::option::Key;
 use crate::cli::settings::Settings;
 use crate::cli::values::Wrong;
 use crate::http::Client;

@@ -11,7 +11,7 @@ use crate::cli::access::Access;
 use crate::cli::arguments::Mount;
 use crate::cli::complaint::Complaint;
 use crate::cli::environment::Environment;
-use crate::cli::options::Key;
+use crate::cli::option::Key;
 use crate::cli::owner;
 use crate::cli::owner::Account;
 use crate::cli::settings::Settings;
@@ -34,6 +34,8 @@ pub struct Config {
     pub view: View,
     /// Whether token and vault are tried while mounting.
     pub check: Check,
+    /// Whether values are fetched before anybody comes for them.
+    pub prefetch: Prefetch,
     /// How messages are written to the way out that is inherited; none are, if there is none.
     pub log: Option<Format>,
     /// How often `-v` was given.
@@ -49,6 +51,17 @@ pub enum Check {
     Off,
     /// They are, and must work.
     Strict,
+}
+
+/// Whether values are fetched before anybody comes for them.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Prefetch {
+    /// They are not.
+    No,
+    /// They are, once the mount is ready.
+    Behind,
+    /// They are, and the mount is ready after that.
+    First,
 }
 
 /// One mount, as it is wanted, and what is odd about it.
@@ -96,6 +109,7 @@ pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complai
             policy,
             view,
             check: settings.parsed(Key::Check, check)?.unwrap_or(Check::On),
+            prefetch: settings.parsed(Key::Prefetch, prefetch)?.unwrap_or(Prefetch::No),
             log: None,
             verbosity: settings.verbosity(),
         },
@@ -108,6 +122,9 @@ fn policy(settings: &Settings) -> Result<Policy, Complaint> {
         stale: settings.duration(Key::Stale)?,
         open_timeout: settings.duration(Key::OpenTimeout)?,
         keep: settings.duration(Key::Keep)?,
+        confirm: settings.duration(Key::Confirm)?,
+        enforce_dates: settings.count(Key::EnforceDates) > 0,
+        firewall_is_outage: settings.parsed(Key::OnFirewall, on_firewall)?.unwrap_or_default(),
     };
     if policy.stale < policy.refresh {
         let (stale, refresh) = (values::spell(policy.stale), values::spell(policy.refresh));
@@ -156,6 +173,22 @@ fn run_as(
         }
         Some(account) if own.uid == 0 => Ok(Some(account)),
         Some(_) | None => Ok(None),
+    }
+}
+
+fn on_firewall(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "deny" => Ok(false),
+        "stale" => Ok(true),
+        _ => Err(Wrong::new("there is no such choice").hint("on-firewall= takes deny or stale")),
+    }
+}
+
+fn prefetch(text: &str) -> Result<Prefetch, Wrong> {
+    match text {
+        "" => Ok(Prefetch::Behind),
+        "wait" => Ok(Prefetch::First),
+        _ => Err(Wrong::new("there is no such choice").hint("prefetch alone, or prefetch=wait")),
     }
 }
 

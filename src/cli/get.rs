@@ -4,7 +4,7 @@ use crate::cli::access::Access;
 use crate::cli::arguments::Get;
 use crate::cli::complaint::Complaint;
 use crate::cli::environment::Environment;
-use crate::cli::options::Key;
+use crate::cli::option::Key;
 use crate::cli::output;
 use crate::cli::patience;
 use crate::cli::verbosity;

@@ -7,9 +7,10 @@ use clap::ArgAction;
 use clap::Command as Clap;
 use clap::value_parser;
 
-use crate::cli::options::Command;
-use crate::cli::options::Key;
-use crate::cli::options::Opt;
+use crate::cli::option::Command;
+use crate::cli::option::Key;
+use crate::cli::option::Kind;
+use crate::cli::option::Opt;
 
 /// The program with all its commands.
 #[must_use]
@@ -102,6 +103,11 @@ fn long_option(opt: &'static Opt) -> Arg {
     };
     let arg = if opt.name == opt.long() { arg } else { arg.alias(opt.name) };
     match opt.placeholder() {
+        Some(placeholder) if matches!(opt.kind, Kind::FlagOr(_)) => arg
+            .value_name(placeholder)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value(""),
         Some(placeholder) => arg.action(ArgAction::Set).value_name(placeholder),
         None if opt.key == Key::Verbose => arg.action(ArgAction::Count),
         None => arg.action(ArgAction::SetTrue),

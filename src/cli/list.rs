@@ -13,7 +13,7 @@ use crate::cli::arguments::List;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
 use crate::cli::environment::Environment;
-use crate::cli::options::Key;
+use crate::cli::option::Key;
 use crate::cli::output;
 use crate::cli::patience;
 use crate::cli::verbosity;

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::cli::mount_options;
-use crate::cli::options::Command;
+use crate::cli::option::Command;
+use crate::cli::option::Opt;
 use crate::cli::options::OPTIONS;
-use crate::cli::options::Opt;
 
 /// The page, for man(1).
 #[must_use]

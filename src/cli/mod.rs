@@ -1,7 +1,9 @@
 //! The command line: what was typed, what it means, and one file for each command.
 
 pub mod program;
+pub mod progress;
 
+pub mod option;
 pub mod options;
 pub mod spelling;
 

@@ -10,8 +10,10 @@ use crate::cli::complaint::Exit;
 use crate::cli::complaint::reason;
 use crate::cli::complaint::say;
 use crate::cli::config;
+use crate::cli::config::Prefetch;
 use crate::cli::environment::Environment;
-use crate::cli::options::Key;
+use crate::cli::option::Key;
+use crate::cli::progress;
 use crate::cli::settings::complain;
 use crate::cli::values::Wrong;
 use crate::log::Destination;
@@ -47,8 +49,13 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
         log: there,
         format: config.log,
         verbosity: config.verbosity,
+        progress: progress::show,
     };
-    let started = with_messages_to(here.as_ref(), || supervise::start(launch))?;
+    let started = with_messages_to(here.as_ref(), || supervise::start(launch));
+    if config.prefetch == Prefetch::First {
+        progress::end();
+    }
+    let started = started?;
     tell(&started.warnings);
     with_messages_to(here.as_ref(), || started.stay())?;
     Ok(())

@@ -5,9 +5,9 @@
 
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
-use crate::cli::options::Command;
-use crate::cli::options::Kind;
-use crate::cli::options::Opt;
+use crate::cli::option::Command;
+use crate::cli::option::Kind;
+use crate::cli::option::Opt;
 use crate::cli::settings::Settings;
 use crate::cli::spelling::nearest;
 
@@ -43,7 +43,7 @@ pub fn ignored() -> impl Iterator<Item = &'static str> {
 fn one_value(opt: &Opt, value: Option<&str>) -> Result<String, Complaint> {
     let name = opt.name;
     match (opt.kind, value) {
-        (Kind::Flag, None) => Ok(String::new()),
+        (Kind::Flag | Kind::FlagOr(_), None) => Ok(String::new()),
         (Kind::Flag, Some(value)) => {
             Err(Complaint::usage(format!("-o {name}={value}: {name} takes no value"))
                 .hint(format!("write {name}, or leave it away")))

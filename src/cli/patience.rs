@@ -81,8 +81,10 @@ pub fn complain(problem: &Problem) -> Complaint {
 fn exit(problem: &Problem) -> Exit {
     match (problem.why, &problem.detail) {
         (Why::Refused(Refusal::Missing), _) => Exit::NotFound,
-        (Why::Refused(Refusal::Disabled | Refusal::Denied(_)), _)
-        | (Why::Failed(Failure::Unauthorized | Failure::NoIdentity), _) => Exit::Refused,
+        (Why::Refused(_), _)
+        | (Why::Failed(Failure::Unauthorized | Failure::NoIdentity | Failure::Firewall), _) => {
+            Exit::Refused
+        }
         (Why::Failed(Failure::NoToken), Detail::NoToken(no_token)) if no_token.is_refusal() => {
             Exit::Refused
         }
@@ -112,6 +114,7 @@ fn may_heal(problem: &Problem) -> bool {
                 Failure::NoIdentity
                 | Failure::NoToken
                 | Failure::Unauthorized
+                | Failure::Firewall
                 | Failure::Nonsense
                 | Failure::NoRoom,
             ),

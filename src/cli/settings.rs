@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::cli::complaint::Complaint;
-use crate::cli::options::Key;
-use crate::cli::options::Kind;
-use crate::cli::options::Opt;
+use crate::cli::option::Key;
+use crate::cli::option::Kind;
+use crate::cli::option::Opt;
 use crate::cli::values;
 use crate::cli::values::Wrong;
 

@@ -17,6 +17,7 @@ use crate::cli::complaint::Exit;
 use crate::cli::complaint::reason;
 use crate::cli::config::Check;
 use crate::cli::config::Config;
+use crate::cli::config::Prefetch;
 use crate::fuse::session;
 use crate::log;
 use crate::log::Level;
@@ -92,9 +93,11 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
     let service = Service::start(legacy, vault, tokens, config.policy, names, tell)?;
     listen(service.clone(), Arc::clone(&reports))?;
     let tried = service.clone();
+    let prefetch = config.prefetch;
     session::serve(service, config.view, inherited.session, move || {
         tokio::spawn(async move {
-            let report = ready(&tried, check).await;
+            let prefetch = if is_first { prefetch } else { prefetch.min(Prefetch::Behind) };
+            let report = ready(&tried, check, prefetch, &reports).await;
             if let Err(error) = report.send(&*reports) {
                 log::error(format_args!("worker: the supervisor is not there: {}", reason(&error)));
             }
@@ -103,23 +106,39 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
 }
 
 /// What the supervisor is told once requests are answered.
-async fn ready(service: &Service, check: Check) -> Report {
+async fn ready(service: &Service, check: Check, prefetch: Prefetch, reports: &OwnedFd) -> Report {
     let trial = match check {
         Check::Off => Trial::Works,
         Check::On | Check::Strict => service.try_out().await,
     };
+    let mut warnings = Vec::new();
     match trial {
-        Trial::Works => Report::Ready { warnings: Vec::new() },
+        Trial::Works => {}
         Trial::Warns(problem) if check != Check::Strict => {
-            let warning = format!("{problem}; mounted all the same");
-            Report::Ready { warnings: vec![(warning, problem.hint())] }
+            warnings.push((format!("{problem}; mounted all the same"), problem.hint()));
         }
-        Trial::Warns(problem) | Trial::Fails(problem) => Report::Fatal {
-            code: Exit::Mount.code(),
-            message: problem.to_string(),
-            hint: problem.hint(),
-        },
+        Trial::Warns(problem) | Trial::Fails(problem) => {
+            let (message, hint) = (problem.to_string(), problem.hint());
+            return Report::Fatal { code: Exit::Mount.code(), message, hint };
+        }
     }
+    match prefetch {
+        Prefetch::No => {}
+        Prefetch::Behind => service.prefetch(),
+        Prefetch::First => {
+            let tell = |done: usize, total: Option<usize>| {
+                let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+                let progress =
+                    Report::Progress { done: number(done), total: number(total.unwrap_or(0)) };
+                // Without a supervisor this process is about to end.
+                let _unheard = progress.send(reports);
+            };
+            if let Err(stalled) = service.prefetch_first(tell).await {
+                warnings.push((stalled.to_string(), None));
+            }
+        }
+    }
+    Report::Ready { warnings }
 }
 
 /// Tells the model which inodes the kernel holds, and which not.

@@ -11,7 +11,9 @@ use crate::model::failure::Why;
 pub fn errno(why: Why) -> Errno {
     match why {
         Why::Refused(Refusal::Missing) => Errno::ENOENT,
-        Why::Refused(Refusal::Denied(_)) | Why::Failed(Failure::Unauthorized) => Errno::EACCES,
+        Why::Refused(Refusal::Denied(_) | Refusal::NotYet)
+        | Why::Failed(Failure::Unauthorized | Failure::Firewall) => Errno::EACCES,
+        Why::Refused(Refusal::Expired) => Errno::from_i32(libc::EKEYEXPIRED),
         Why::Refused(Refusal::Disabled) => Errno::from_i32(libc::EKEYREVOKED),
         Why::Failed(Failure::NoIdentity | Failure::NoToken) => Errno::from_i32(libc::ENOKEY),
         Why::Failed(Failure::Throttled | Failure::Unreachable) => Errno::ETIMEDOUT,
@@ -32,6 +34,9 @@ mod tests {
             (Why::Refused(Refusal::Disabled), libc::EKEYREVOKED),
             (Why::Refused(Refusal::Denied(Denial::Policy)), libc::EACCES),
             (Why::Refused(Refusal::Denied(Denial::Firewall)), libc::EACCES),
+            (Why::Refused(Refusal::Expired), libc::EKEYEXPIRED),
+            (Why::Refused(Refusal::NotYet), libc::EACCES),
+            (Why::Failed(Failure::Firewall), libc::EACCES),
             (Why::Failed(Failure::Unauthorized), libc::EACCES),
             (Why::Failed(Failure::NoIdentity), libc::ENOKEY),
             (Why::Failed(Failure::NoToken), libc::ENOKEY),

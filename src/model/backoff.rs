@@ -50,7 +50,7 @@ impl Backoff {
                 true
             }
             Failure::Unreachable => false,
-            Failure::Nonsense | Failure::NoRoom => return,
+            Failure::Nonsense | Failure::Firewall | Failure::NoRoom => return,
         };
         if self.failures == 0 || asked >= self.last {
             self.failures = self.failures.saturating_add(1);

@@ -21,10 +21,12 @@ use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::name::VersionId;
 use crate::model::policy::Policy;
+use crate::model::prefetch::Prefetch;
 use crate::model::queue::Queue;
 use crate::model::queue::Wish;
 use crate::model::tree::Node;
 use crate::model::tree::Tree;
+use crate::model::word::Heard;
 
 /// The effects of one event.
 pub type Effects<W, V> = Vec<Effect<W, V>>;
@@ -36,6 +38,7 @@ pub struct Cache<W, V> {
     pub(super) entries: HashMap<SecretName, Entry<W, V>>,
     pub(super) tree: Tree<V>,
     pub(super) listing: Listing<W>,
+    pub(super) prefetch: Prefetch<W>,
     pub(super) queue: Queue,
     pub(super) backoff: Backoff,
     pub(super) dice: Dice,
@@ -47,6 +50,8 @@ pub struct Cache<W, V> {
     pub(super) refused: VecDeque<(Moment, SecretName)>,
     /// When names that were never heard of were looked up, within `open_timeout`.
     pub(super) unheard_of: VecDeque<Moment>,
+    /// When everything in use was last suspected to be refused.
+    pub(super) suspected: Option<Moment>,
     /// The names that changed since a later worker was last provided for.
     pub(super) changed: Vec<SecretName>,
 }
@@ -75,6 +80,7 @@ impl<W, V: Value> Cache<W, V> {
             entries: HashMap::new(),
             tree: Tree::starting_at(0),
             listing: Listing::default(),
+            prefetch: Prefetch::default(),
             queue: Queue::default(),
             backoff: Backoff::default(),
             dice: Dice::seeded(seed),
@@ -82,6 +88,7 @@ impl<W, V: Value> Cache<W, V> {
             agenda: BTreeSet::new(),
             refused: VecDeque::new(),
             unheard_of: VecDeque::new(),
+            suspected: None,
             changed: Vec::new(),
         }
     }
@@ -97,14 +104,17 @@ impl<W, V: Value> Cache<W, V> {
             Event::Forget { node, lookups } => self.forget(node, lookups, &mut effects),
             Event::OpenDirectory { to } => self.open_directory(now, to, &mut effects),
             Event::ReadDirectory { after, to } => self.read_directory(now, after, to, &mut effects),
-            Event::Answered { name, word, retry_after } => {
-                self.answered(now, &name, word, retry_after, &mut effects);
+            Event::Answered { name, word, retry_after, date } => {
+                let heard = Heard { now, date, retry_after };
+                self.answered(heard, &name, word, &mut effects);
             }
             Event::Paged(result) => self.paged(now, result, &mut effects),
             Event::Told { node, held } => {
                 self.tree.told(node, held);
                 self.release(node);
             }
+            Event::Prefetch { to } => self.prefetch(now, to),
+            Event::ListDenied => self.listing.denied = Some(now),
             Event::Slept => self.tell_all(&mut effects),
             Event::Tick => {}
         }
@@ -158,8 +168,7 @@ impl<W, V: Value> Cache<W, V> {
                     Some(_) | None => self.queue.done(),
                 },
                 Wish::Page => {
-                    let first = self.listing.walk.is_none();
-                    self.listing.walk.get_or_insert_default();
+                    let first = self.turn_page(now);
                     effects.push(Effect::AskPage { first });
                 }
             }
@@ -212,8 +221,14 @@ impl<W, V: Value> Cache<W, V> {
             entry.next = None;
         }
         if entry.asking.is_none() && entry.next.is_some_and(|next| next <= now) {
-            entry.next = None;
-            self.line_up(now, name);
+            let waits = entry.in_doubt() || !entry.awake || !entry.waiters.is_empty();
+            let later = self.walk_may_confirm(now).filter(|_| !waits);
+            if let Some(entry) = self.entries.get_mut(name) {
+                entry.next = later;
+            }
+            if later.is_none() {
+                self.line_up(now, name);
+            }
         }
         if let Some(entry) = self.entries.get(name)
             && entry.empty()

@@ -28,6 +28,12 @@ impl Dice {
         span.saturating_mul(thousandths) / 1000
     }
 
+    /// Some part of a span.
+    pub fn part(&mut self, span: Duration) -> Duration {
+        let thousandths = u32::try_from(self.throw() % 1000).unwrap_or(0);
+        span.saturating_mul(thousandths) / 1000
+    }
+
     fn throw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -73,8 +73,16 @@ pub struct Held<V> {
     pub version: Version,
     /// Its bytes.
     pub value: V,
-    /// When the request was sent whose answer last confirmed it. A failure never moves it.
+    /// When the request was sent whose answer last confirmed it, be it a page of the list. A
+    /// failure never moves it.
     pub verified: Moment,
+    /// When the last request of its own was sent whose answer confirmed it.
+    pub confirmed: Moment,
+    /// Whether a later change would bear another time than `version.updated`: the vault's clock,
+    /// which counts in whole seconds, had moved on when it said so.
+    pub settled: bool,
+    /// When the version's own time is over, where dates are enforced.
+    pub ends: Option<Moment>,
 }
 
 /// What it takes to tell that a version is older.
@@ -119,6 +127,15 @@ pub enum Standing {
     Asked,
 }
 
+impl<V> Held<V> {
+    /// When it may be served no longer, unless the vault confirms it.
+    #[must_use]
+    pub fn over(&self, policy: &Policy) -> Moment {
+        let stale = self.verified + policy.stale;
+        self.ends.map_or(stale, |ends| ends.min(stale))
+    }
+}
+
 impl<W, V> Entry<W, V> {
     /// A name of which nothing is known.
     #[must_use]
@@ -159,8 +176,10 @@ impl<W, V> Entry<W, V> {
     #[must_use]
     pub fn servable(&self, now: Moment, policy: &Policy) -> Option<Duration> {
         let held = self.held.as_ref()?;
-        let left =
-            policy.stale.checked_sub(now.since(held.verified)).filter(|left| !left.is_zero())?;
+        let left = held.over(policy).since(now);
+        if left.is_zero() {
+            return None;
+        }
         let ttl = left.min(policy.kernel_ttl());
         Some(if self.struck.is_some() { ttl.min(MISSING_FOR) } else { ttl })
     }
@@ -178,6 +197,12 @@ impl<W, V> Entry<W, V> {
             .failed
             .is_some_and(|(at, _)| at > held.verified && now.since(at) <= policy.trusted_for());
         self.awake && (confirmed || failed || outage)
+    }
+
+    /// Whether the vault said something of the name that it has to say once more.
+    #[must_use]
+    pub const fn in_doubt(&self) -> bool {
+        self.struck.is_some() || self.rival.is_some()
     }
 
     /// Whether nobody has asked for the name for so long.
@@ -220,7 +245,7 @@ impl<W, V> Entry<W, V> {
     pub fn due(&self, now: Moment, policy: &Policy) -> Option<Moment> {
         let first = self.waiters.iter().map(|waiter| waiter.since).min();
         let patience = first.map(|since| self.patience(since, now, policy));
-        let over = self.held.as_ref().map(|held| held.verified + policy.stale);
+        let over = self.held.as_ref().map(|held| held.over(policy));
         let quiet = self.waiters.is_empty();
         let idle = (quiet && self.awake).then(|| self.used + policy.idle_after());
         let kept = self.held.as_ref().filter(|_| quiet).map(|_| self.used + policy.held_for());

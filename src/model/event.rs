@@ -31,12 +31,18 @@ pub enum Event<W, V> {
     OpenDirectory { to: W },
     /// The kernel reads the directory, from the entry after this cookie.
     ReadDirectory { after: u64, to: W },
-    /// The vault, or the road to it, answered a request for a name.
-    Answered { name: SecretName, word: Word<V>, retry_after: Option<Duration> },
+    /// The vault, or the road to it, answered a request for a name. `date` is what the vault's
+    /// clock showed, in seconds since 1970.
+    Answered { name: SecretName, word: Word<V>, retry_after: Option<Duration>, date: Option<i64> },
     /// The vault, or the road to it, answered a request for a page of the listing.
     Paged(Result<Page, (Why, Option<Duration>)>),
     /// The kernel was told of an inode's attributes, and says whether it holds the inode.
     Told { node: Node, held: bool },
+    /// Each name in the directory is to be fetched; whoever waits for that is answered when each was
+    /// answered.
+    Prefetch { to: Option<W> },
+    /// The vault refused its list to somebody else than a walk.
+    ListDenied,
     /// The machine slept: what the kernel holds may be older than its clock says.
     Slept,
     /// It is later than it was.
@@ -52,6 +58,17 @@ pub enum Word<V> {
     Same(Version),
     /// No value, and why.
     No(Why),
+}
+
+impl<V> Word<V> {
+    /// Why there is no value, if there is none.
+    #[must_use]
+    pub const fn why(&self) -> Option<Why> {
+        match self {
+            Self::New(..) | Self::Same(_) => None,
+            Self::No(why) => Some(*why),
+        }
+    }
 }
 
 /// A page of the listing.

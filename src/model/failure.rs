@@ -15,6 +15,10 @@ pub enum Refusal {
     Disabled,
     /// 403 for any other reason.
     Denied(Denial),
+    /// Its `exp` is past, and dates are enforced.
+    Expired,
+    /// Its `nbf` is to come, and dates are enforced.
+    NotYet,
 }
 
 /// Whose no a 403 is. They are one errno; the hints differ.
@@ -45,6 +49,8 @@ pub enum Failure {
     Unreachable,
     /// An answer that is not the documented shape.
     Nonsense,
+    /// The vault's firewall, where that is taken for an outage.
+    Firewall,
     /// No room for the value, and nothing idle to give up for it.
     NoRoom,
 }
@@ -55,7 +61,11 @@ impl Failure {
     pub const fn may_pass(self) -> bool {
         match self {
             Self::NoToken | Self::Throttled | Self::Unreachable => true,
-            Self::NoIdentity | Self::Unauthorized | Self::Nonsense | Self::NoRoom => false,
+            Self::NoIdentity
+            | Self::Unauthorized
+            | Self::Nonsense
+            | Self::Firewall
+            | Self::NoRoom => false,
         }
     }
 }

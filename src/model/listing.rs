@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::HashSet;
 
+use crate::model::economy::Pages;
 use crate::model::event::Item;
 use crate::model::failure::Why;
 use crate::model::moment::Moment;
@@ -28,8 +29,16 @@ pub struct Listing<W> {
     pub read: Option<Moment>,
     /// Whether the kernel may hold a copy.
     pub in_kernel: bool,
-    /// The walk that is under way: what its pages brought so far.
-    pub walk: Option<Vec<Item>>,
+    /// The walk that is under way.
+    pub walk: Option<Walk>,
+    /// When the last walk began that was to confirm names.
+    pub began: Option<Moment>,
+    /// How long the list is.
+    pub pages: Pages,
+    /// When the vault last refused its list.
+    pub denied: Option<Moment>,
+    /// Whether names in use are confirmed by walks.
+    pub confirms: bool,
     /// When the next walk is due.
     pub next: Option<Moment>,
     /// Why the last walk failed, and how many failed in a row.
@@ -40,6 +49,21 @@ pub struct Listing<W> {
     pub waiters: Vec<(W, Moment)>,
     /// Whether something changed that a later worker must know.
     pub changed: bool,
+}
+
+/// A walk that is under way.
+#[derive(Debug)]
+pub struct Walk {
+    /// When its first page was asked for.
+    pub began: Moment,
+    /// When the page was asked for that is under way.
+    pub asked: Moment,
+    /// How many pages came.
+    pub pages: u32,
+    /// What they brought.
+    pub items: Vec<Item>,
+    /// Whether it confirms names in use.
+    pub confirms: bool,
 }
 
 /// A name that is shown.
@@ -82,6 +106,10 @@ impl<W> Default for Listing<W> {
             read: None,
             in_kernel: false,
             walk: None,
+            began: None,
+            pages: Pages::Exactly(1),
+            denied: None,
+            confirms: false,
             next: None,
             failed: None,
             failures: 0,
@@ -96,6 +124,12 @@ impl<W> Listing<W> {
     #[must_use]
     pub fn known(&self) -> bool {
         self.source != Source::Nothing
+    }
+
+    /// Until when no walk begins, because the last one failed.
+    #[must_use]
+    pub fn pause(&self, now: Moment) -> Option<Moment> {
+        self.next.filter(|next| self.failures > 0 && *next > now)
     }
 
     /// Takes the result of a walk that ended.

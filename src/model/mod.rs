@@ -9,6 +9,7 @@ pub mod secret;
 
 pub mod failure;
 pub mod policy;
+pub mod prefetch;
 
 pub mod event;
 
@@ -26,4 +27,6 @@ pub mod record;
 
 pub mod backoff;
 pub mod budget;
+pub mod dates;
 pub mod dice;
+pub mod economy;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The durations of one cache. The four that a person chooses are fields; the others follow.
+/// The durations of one cache. Those that a person chooses are fields; the others follow.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Policy {
     /// How often a name in use is asked about again, at the latest.
@@ -16,6 +16,13 @@ pub struct Policy {
     pub open_timeout: Duration,
     /// How long a value that was read is held after its last use.
     pub keep: Duration,
+    /// How often a name in use is asked about itself, where walks of the list confirm it in
+    /// between.
+    pub confirm: Duration,
+    /// Whether a value is served only between the dates that the vault gives for it.
+    pub enforce_dates: bool,
+    /// Whether the vault's firewall takes nothing away before `stale` does.
+    pub firewall_is_outage: bool,
 }
 
 impl Policy {
@@ -47,10 +54,11 @@ impl Policy {
         self.refresh.saturating_add(self.refresh.max(self.request_timeout() * 2))
     }
 
-    /// How often an idle name that is held is asked about.
+    /// How often an idle name that is held is asked about, before jitter shortens it to a quarter
+    /// of `stale` or a little more: four times in each `stale` at the most.
     #[must_use]
     pub fn idle_refresh(&self) -> Duration {
-        self.stale / 4
+        self.stale.mul_f64(0.25 / SHORTEST)
     }
 
     /// How long a caller waits for the vault's word on a value that is held but idle.
@@ -81,9 +89,16 @@ impl Default for Policy {
             stale: Duration::from_secs(60 * 60),
             open_timeout: Duration::from_secs(10),
             keep: Duration::from_secs(8 * 24 * 60 * 60),
+            confirm: Duration::from_secs(15 * 60),
+            enforce_dates: false,
+            firewall_is_outage: false,
         }
     }
 }
+
+/// A mount waits so long, at random, before it fetches what nobody asked for: many mounts may
+/// start together.
+pub const PREFETCH_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a 404 for a name that is not held is remembered, and how long after a first 404 the
 /// second one that ends a held value is asked for.
@@ -138,6 +153,9 @@ pub const LOOKING_THROUGH: Duration = Duration::from_secs(10);
 
 /// So many names are read from the directory at once: more than a page of the kernel's holds.
 pub const LISTED_AT_ONCE: usize = 256;
+
+/// The most that jitter shortens a span to.
+pub const SHORTEST: f64 = 0.7;
 
 const IDLE_PATIENCE: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

@@ -87,6 +87,12 @@ impl Queue {
         self.line(class).push_back(wish);
     }
 
+    /// Whether a wish is in line.
+    #[must_use]
+    pub fn holds(&self, wish: &Wish) -> bool {
+        self.classes.contains_key(wish)
+    }
+
     /// Takes a wish out of line.
     pub fn withdraw(&mut self, wish: &Wish) {
         self.classes.remove(wish);

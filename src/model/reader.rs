@@ -270,7 +270,11 @@ impl<W, V: Value> Cache<W, V> {
             return;
         };
         let class = if entry.waiters.is_empty() {
-            if entry.awake { Class::Background } else { Class::Idle }
+            match entry.ahead {
+                Ahead::Wanted => Class::Ahead,
+                Ahead::No | Ahead::Asked if entry.awake => Class::Background,
+                Ahead::No | Ahead::Asked => Class::Idle,
+            }
         } else if entry.held.is_some() {
             Class::Held
         } else if self.listing.misses(now, name, &self.policy) {

@@ -53,6 +53,9 @@ struct HeldRecord {
     version: Version,
     value: u64,
     verified: Moment,
+    confirmed: Moment,
+    settled: bool,
+    ends: Option<Moment>,
 }
 
 /// What is recorded of an inode.
@@ -211,7 +214,8 @@ impl<W, V: Value> Cache<W, V> {
         let mut entry = Entry::new(record.used);
         entry.held = record.held.and_then(|held| {
             let value = values.get(&held.value)?.clone();
-            Some(Held { version: held.version, value, verified: held.verified })
+            let HeldRecord { version, verified, confirmed, settled, ends, .. } = held;
+            Some(Held { version, value, verified, confirmed, settled, ends })
         });
         entry.verdict = record.verdict.map(|(why, until)| Verdict { why, until });
         entry.struck = record.struck;
@@ -245,6 +249,9 @@ fn recorded<W, V: Value>(name: &SecretName, entry: &Entry<W, V>) -> NameRecord {
             version: held.version.clone(),
             value: held.value.serial(),
             verified: held.verified,
+            confirmed: held.confirmed,
+            settled: held.settled,
+            ends: held.ends,
         }),
         verdict: entry.verdict.map(|verdict| (verdict.why, verdict.until)),
         struck: entry.struck,

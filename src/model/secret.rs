@@ -52,6 +52,10 @@ pub struct Version {
     pub created: i64,
     /// When the version or its attributes last changed.
     pub updated: i64,
+    /// From when on it is meant to be used (`nbf`), if the vault says so.
+    pub not_before: Option<i64>,
+    /// When it is meant to end (`exp`), if the vault says so.
+    pub expires: Option<i64>,
 }
 
 /// A secret as the vault returns it: one version, whole.
@@ -61,4 +65,6 @@ pub struct Secret {
     pub version: Version,
     /// The value, byte for byte.
     pub value: SecretBytes,
+    /// What the vault's clock showed when it said so, in seconds since 1970.
+    pub date: Option<i64>,
 }

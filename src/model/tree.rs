@@ -270,8 +270,13 @@ mod tests {
     fn a_bound_inode_never_shows_another_version() {
         let mut tree = Tree::<u8>::starting_at(0);
         tree.insert(Node(2), name());
-        let version =
-            |digit: &str| Version { id: digit.repeat(32).parse().unwrap(), created: 0, updated: 0 };
+        let version = |digit: &str| Version {
+            id: digit.repeat(32).parse().unwrap(),
+            created: 0,
+            updated: 0,
+            not_before: None,
+            expires: None,
+        };
         tree.bind(Node(2), &version("1"), &1);
         tree.bind(Node(2), &version("2"), &2);
         assert_eq!(tree.inode(Node(2)).unwrap().bound, Some((version("1"), 1)));

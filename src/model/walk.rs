@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::model::backoff::pause;
 use crate::model::cache::Cache;
 use crate::model::cache::Effects;
+use crate::model::economy::Pages;
 use crate::model::entry::Held;
 use crate::model::event::Answer;
 use crate::model::event::Effect;
-use crate::model::event::Item;
 use crate::model::event::Listed;
 use crate::model::event::Notice;
 use crate::model::event::Page;
@@ -17,6 +17,7 @@ use crate::model::failure::Failure;
 use crate::model::failure::Refusal;
 use crate::model::failure::Why;
 use crate::model::listing::Source;
+use crate::model::listing::Walk;
 use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::policy::BACKOFF_LONGEST_WAITED;
@@ -34,7 +35,7 @@ impl<W, V: Value> Cache<W, V> {
         if self.listing.walk.is_some() {
             return;
         }
-        match self.listing.next.filter(|next| *next > now) {
+        match self.listing.pause(now) {
             Some(next) => self.listing.next = Some(next.min(now + BACKOFF_LONGEST_WAITED)),
             None => self.walk(Class::Waited),
         }
@@ -68,13 +69,14 @@ impl<W, V: Value> Cache<W, V> {
         effects.push(Effect::Answer { to, answer: Answer::Names(names) });
         self.listing.read = Some(now);
         self.listing.in_kernel = true;
-        if self.listing.walk.is_some() || self.listing.next.is_some_and(|next| next > now) {
+        if self.listing.walk.is_some() || self.listing.pause(now).is_some() {
             return;
         }
         match self.listing.source {
             Source::Walk(at) if now.since(at) < self.policy.refresh => {
                 let soon = at + self.dice.shorten(self.policy.refresh);
-                self.listing.next = Some(soon.max(now));
+                let soon = soon.max(now);
+                self.listing.next = Some(self.listing.next.map_or(soon, |next| next.min(soon)));
             }
             Source::Walk(_) | Source::Nothing | Source::Seen => self.walk(Class::Background),
         }
@@ -87,22 +89,21 @@ impl<W, V: Value> Cache<W, V> {
         effects: &mut Effects<W, V>,
     ) {
         self.queue.done();
-        match result {
+        let known = self.listing.known();
+        match result
+            .map_err(|(why, retry)| (if known { self.policy.weigh_no(why) } else { why }, retry))
+        {
             Ok(page) => {
                 self.backoff.answered(now);
-                let walk = self.listing.walk.get_or_insert_default();
-                walk.extend(page.items);
-                if page.more {
-                    let waited = !self.listing.waiters.is_empty();
-                    let class = if waited { Class::Waited } else { Class::Background };
-                    self.queue.push(Wish::Page, class);
-                } else {
-                    let items = self.listing.walk.take().unwrap_or_default();
-                    self.walked(now, items, effects);
-                }
+                self.leafed(now, page, effects);
             }
             Err((Why::Refused(Refusal::Denied(_) | Refusal::Disabled), _)) => {
                 self.backoff.answered(now);
+                self.listing.denied = Some(now);
+                let relied = matches!(self.listing.source, Source::Walk(_));
+                if std::mem::take(&mut self.listing.confirms) && relied {
+                    self.suspect_all(now);
+                }
                 let held = self.entries.iter().filter(|(_, entry)| entry.held.is_some());
                 let mut seen: Vec<SecretName> = held.map(|(name, _)| name.clone()).collect();
                 seen.extend(self.configured.iter().cloned());
@@ -111,24 +112,76 @@ impl<W, V: Value> Cache<W, V> {
                 if self.listing.refused(seen) {
                     self.tell_listing(effects);
                 }
-                self.ready(now, effects);
+                self.ready(now, now, effects);
             }
-            Err((Why::Refused(Refusal::Missing), retry)) => {
+            Err((Why::Refused(Refusal::Missing | Refusal::Expired | Refusal::NotYet), retry)) => {
                 self.walk_failed(now, Failure::Nonsense, retry, effects);
             }
             Err((Why::Failed(failure), retry)) => self.walk_failed(now, failure, retry, effects),
         }
     }
 
-    fn walked(&mut self, now: Moment, items: Vec<Item>, effects: &mut Effects<W, V>) {
-        let change = self.listing.replace(now, items);
+    /// Asks for a page of a walk, which may be its first.
+    pub(super) fn turn_page(&mut self, now: Moment) -> bool {
+        if let Some(walk) = &mut self.listing.walk {
+            walk.asked = now;
+            return false;
+        }
+        let confirms = self.listing.confirms;
+        if confirms {
+            // The first one comes soon after each name was asked about itself.
+            if matches!(self.listing.source, Source::Walk(_)) {
+                self.carry(now);
+            }
+            self.listing.began = Some(now);
+        }
+        self.listing.walk =
+            Some(Walk { began: now, asked: now, pages: 0, items: Vec::new(), confirms });
+        true
+    }
+
+    /// A page came: names on it are confirmed, and the walk goes on, or ends.
+    fn leafed(&mut self, now: Moment, page: Page, effects: &mut Effects<W, V>) {
+        let Some(mut walk) = self.listing.walk.take() else {
+            return;
+        };
+        if walk.confirms {
+            for item in &page.items {
+                self.glimpsed(now, walk.asked, item);
+            }
+        }
+        walk.pages = walk.pages.saturating_add(1);
+        walk.items.extend(page.items);
+        if !page.more {
+            self.listing.pages = Pages::Exactly(walk.pages);
+            self.listing.denied = None;
+            return self.walked(now, walk, effects);
+        }
+        let waited = !self.listing.waiters.is_empty();
+        let wanted = waited || self.listing_used(now) || self.prefetch.wanted;
+        if !wanted && self.walk_is_too_long(walk.pages) {
+            self.listing.pages = Pages::MoreThan(walk.pages);
+            self.listing.confirms = false;
+            self.walk_confirms_nothing(now, effects);
+            return self.mind_the_cost(now);
+        }
+        self.listing.walk = Some(walk);
+        self.queue.push(Wish::Page, if waited { Class::Waited } else { Class::Background });
+    }
+
+    fn walked(&mut self, now: Moment, walk: Walk, effects: &mut Effects<W, V>) {
+        let (began, confirmed) = (walk.began, walk.confirms);
+        let change = self.listing.replace(now, walk.items);
         if change.names {
             self.tell_listing(effects);
         }
         for name in change.touched {
             self.touched(now, &name, effects);
         }
-        self.ready(now, effects);
+        if confirmed {
+            self.walk_confirms_nothing(now, effects);
+        }
+        self.ready(now, began, effects);
     }
 
     /// The list says that something about a name changed: the vault is asked soon, and a no that
@@ -148,16 +201,23 @@ impl<W, V: Value> Cache<W, V> {
     }
 
     /// The directory can be read: whoever waited for it goes on.
-    fn ready(&mut self, now: Moment, effects: &mut Effects<W, V>) {
+    fn ready(&mut self, now: Moment, began: Moment, effects: &mut Effects<W, V>) {
         self.listing.walk = None;
         self.listing.failed = None;
         self.listing.failures = 0;
+        self.prefetch_listed(now, effects);
         let waited = !self.listing.waiters.is_empty();
         for (to, _) in self.listing.waiters.drain(..) {
             effects.push(Effect::Answer { to, answer: Answer::Ready });
         }
+        // A long walk is followed by a rest, or it would take all requests there are.
+        let rest = now + now.since(began) / 2;
         let used = waited || self.listing_used(now);
-        self.listing.next = used.then(|| now + self.dice.shorten(self.policy.refresh));
+        self.listing.next = if used || self.listing.confirms {
+            Some((began + self.dice.shorten(self.policy.refresh)).max(rest))
+        } else {
+            None
+        };
     }
 
     fn walk_failed(
@@ -168,7 +228,7 @@ impl<W, V: Value> Cache<W, V> {
         effects: &mut Effects<W, V>,
     ) {
         self.backoff.failed(now, now, failure, retry_after, &mut self.dice);
-        self.listing.walk = None;
+        let confirmed = self.listing.walk.take().is_some_and(|walk| walk.confirms);
         self.listing.failed = Some(Why::Failed(failure));
         self.listing.failures = self.listing.failures.saturating_add(1);
         let pause = self.dice.shorten(pause(self.listing.failures));
@@ -178,7 +238,11 @@ impl<W, V: Value> Cache<W, V> {
         }
         let waited = !self.listing.waiters.is_empty();
         let pause = if waited { pause.min(BACKOFF_LONGEST_WAITED) } else { pause };
-        self.listing.next = (waited || self.listing_used(now)).then(|| now + pause);
+        let wanted = waited || self.listing_used(now) || confirmed || self.prefetch.wanted;
+        self.listing.next = wanted.then(|| now + pause);
+        if confirmed {
+            self.walk_confirms_nothing(now, effects);
+        }
     }
 
     pub(super) fn listing_overdue(&mut self, now: Moment, effects: &mut Effects<W, V>) {
@@ -198,8 +262,12 @@ impl<W, V: Value> Cache<W, V> {
         if self.listing.next.is_some_and(|next| next <= now) {
             self.listing.next = None;
             let waited = !self.listing.waiters.is_empty();
-            if self.listing.walk.is_none() && (waited || self.listing_used(now)) {
-                self.walk(if waited { Class::Waited } else { Class::Background });
+            if self.listing.walk.is_none() {
+                self.listing.confirms = self.walk_pays(now);
+                let wanted = waited || self.listing_used(now) || self.prefetch.wanted;
+                if wanted || self.listing.confirms {
+                    self.walk(if waited { Class::Waited } else { Class::Background });
+                }
             }
         }
     }
@@ -216,7 +284,7 @@ impl<W, V: Value> Cache<W, V> {
         }
     }
 
-    fn walk(&mut self, class: Class) {
+    pub(super) fn walk(&mut self, class: Class) {
         self.listing.next = None;
         self.queue.push(Wish::Page, class);
     }

@@ -26,15 +26,23 @@ use crate::model::policy::REFUSALS_REMEMBERED;
 use crate::model::secret::Version;
 use crate::model::tree::Node;
 
+/// When an answer came, what the vault's clock showed, and how long it asks to be left alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) now: Moment,
+    pub(super) date: Option<i64>,
+    pub(super) retry_after: Option<Duration>,
+}
+
 impl<W, V: Value> Cache<W, V> {
     pub(super) fn answered(
         &mut self,
-        now: Moment,
+        heard: Heard,
         name: &SecretName,
         word: Word<V>,
-        retry_after: Option<Duration>,
         effects: &mut Effects<W, V>,
     ) {
+        let Heard { now, date, retry_after } = heard;
         self.queue.done();
         let Some(entry) = self.entries.get_mut(name) else {
             return;
@@ -42,16 +50,29 @@ impl<W, V: Value> Cache<W, V> {
         let Some(asked) = entry.asking.take() else {
             return;
         };
+        let word = self.policy.weigh(word, date, entry.servable(now, &self.policy).is_some());
+        let Some(entry) = self.entries.get_mut(name) else {
+            return;
+        };
+        let why = word.why();
         match word {
             Word::New(version, value) => {
                 self.backoff.answered(now);
-                self.found(now, asked, name, version, value, effects);
+                let settled = is_settled(date, &version);
+                let ends = self.policy.ends(now, date, &version);
+                let held =
+                    Held { version, value, verified: asked, confirmed: asked, settled, ends };
+                self.found(now, name, held, effects);
             }
             Word::Same(version) => {
                 self.backoff.answered(now);
+                let ends = self.policy.ends(now, date, &version);
                 match entry.held.as_mut().filter(|held| held.version.id == version.id) {
                     Some(held) => {
-                        held.version.updated = version.updated;
+                        held.settled = is_settled(date, &version);
+                        held.ends = ends;
+                        held.version = version;
+                        held.confirmed = held.confirmed.max(asked);
                         self.confirmed(now, asked, name, effects);
                     }
                     None => entry.next = Some(now),
@@ -66,18 +87,18 @@ impl<W, V: Value> Cache<W, V> {
                 self.failed(now, name, failure, effects);
             }
         }
+        self.prefetch_heard(now, name, why, effects);
         self.filed(now, name);
     }
 
     pub(super) fn found(
         &mut self,
         now: Moment,
-        asked: Moment,
         name: &SecretName,
-        version: Version,
-        value: V,
+        fresh: Held<V>,
         effects: &mut Effects<W, V>,
     ) {
+        let asked = fresh.verified;
         let Some(entry) = self.entries.get_mut(name) else {
             return;
         };
@@ -85,17 +106,17 @@ impl<W, V: Value> Cache<W, V> {
             // It was only looked at, and went idle while it was asked about.
             return;
         }
-        if !entry.takes(now, &version) {
+        if !entry.takes(now, &fresh.version) {
             self.confirmed(now, asked, name, effects);
             if let Some(entry) = self.entries.get_mut(name) {
-                entry.rival = Some(version.id);
+                entry.rival = Some(fresh.version.id);
                 entry.next = Some(now + CONFIRM_AFTER.min(self.policy.refresh));
             }
             return;
         }
-        let rotated = entry.held.as_ref().is_some_and(|held| held.version.id != version.id);
-        entry.newest = Some(Newest { created: version.created, taken: now });
-        entry.held = Some(Held { version, value, verified: asked });
+        let rotated = entry.held.as_ref().is_some_and(|held| held.version.id != fresh.version.id);
+        entry.newest = Some(Newest { created: fresh.version.created, taken: now });
+        entry.held = Some(fresh);
         if rotated {
             if entry
                 .node
@@ -132,8 +153,18 @@ impl<W, V: Value> Cache<W, V> {
         entry.failed = None;
         entry.failures = 0;
         entry.awake = !entry.unused_for(now, self.policy.idle_after());
-        let every = if entry.awake { self.policy.refresh } else { self.policy.idle_refresh() };
-        entry.next = Some(now.max(asked + self.dice.shorten(every)));
+        let every = if !entry.awake {
+            self.dice.shorten(self.policy.idle_refresh())
+        } else if self.listing.confirms {
+            // The next walk comes before that.
+            self.policy.refresh
+        } else {
+            self.dice.shorten(self.policy.refresh)
+        };
+        entry.next = Some(now.max(asked + every));
+        if entry.awake {
+            self.mind_the_cost(now);
+        }
         self.serve_all(now, name, effects);
     }
 
@@ -157,6 +188,12 @@ impl<W, V: Value> Cache<W, V> {
                 return self.serve_all(now, name, effects);
             }
         }
+        if held && matches!(refusal, Refusal::Denied(_)) {
+            self.suspect_all(now);
+        }
+        let Some(entry) = self.entries.get_mut(name) else {
+            return;
+        };
         let span = if refusal == Refusal::Missing { MISSING_FOR } else { self.policy.refresh };
         if refusal == Refusal::Missing {
             entry.newest = None;
@@ -258,4 +295,10 @@ impl<W, V: Value> Cache<W, V> {
             self.tell_listing(effects);
         }
     }
+}
+
+/// Whether any later change will bear a later time than this version's last. The vault counts in
+/// whole seconds, and the clocks of two of its front ends may differ by one.
+fn is_settled(date: Option<i64>, version: &Version) -> bool {
+    date.is_some_and(|date| date > version.updated.saturating_add(1))
 }

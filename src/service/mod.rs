@@ -5,6 +5,7 @@
 //! decided is kept before anybody is told of it. It does not know who its callers are.
 
 pub mod keeper;
+pub mod prefetch;
 pub mod server;
 pub mod timer;
 pub mod trial;

@@ -182,6 +182,11 @@ impl Service {
         self.0.since
     }
 
+    /// How many names were prefetched, and of how many, once the list is known.
+    pub(super) fn prefetched(&self) -> Option<(usize, usize)> {
+        self.0.state.lock().cache.prefetched()
+    }
+
     pub(super) fn vault(&self) -> &Vault {
         &self.0.vault
     }
@@ -253,11 +258,15 @@ impl Service {
         let mut state = self.0.state.lock();
         self.keep_identity(&mut state);
         self.note(&mut state, Some(&name), result.as_ref().err());
-        let (word, retry_after) = match result {
-            Ok(secret) => (received(&mut state, &name, secret), None),
-            Err(problem) => (Word::No(problem.why), problem.retry_after),
+        let (word, retry_after, date) = match result {
+            Ok(secret) => {
+                // A vault that shows no clock leaves us ours.
+                let date = Some(secret.date.unwrap_or_else(clock::wall));
+                (received(&mut state, &name, secret), None, date)
+            }
+            Err(problem) => (Word::No(problem.why), problem.retry_after, None),
         };
-        self.act(state, Event::Answered { name, word, retry_after });
+        self.act(state, Event::Answered { name, word, retry_after, date });
     }
 
     async fn ask_page(&self, first: bool) {

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::clock;
+use crate::model::event::Event;
 use crate::model::failure::Failure;
-use crate::model::failure::Refusal;
 use crate::model::failure::Why;
 use crate::service::server::Service;
 use crate::vault::problem::Detail;
@@ -32,7 +32,12 @@ impl Service {
         match self.vault().page(None, clock::now() + PATIENCE).await {
             Ok(_) => Trial::Works,
             Err(problem) if hopeless(&problem) => Trial::Fails(problem),
-            Err(problem) => Trial::Warns(problem),
+            Err(problem) => {
+                if matches!(problem.why, Why::Refused(_)) {
+                    self.handle(Event::ListDenied);
+                }
+                Trial::Warns(problem)
+            }
         }
     }
 }
@@ -48,9 +53,10 @@ fn hopeless(problem: &Problem) -> bool {
             | Failure::Throttled
             | Failure::Unreachable
             | Failure::Nonsense
+            | Failure::Firewall
             | Failure::NoRoom,
         )
-        | Why::Refused(Refusal::Missing | Refusal::Disabled | Refusal::Denied(_)) => false,
+        | Why::Refused(_) => false,
     }
 }
 

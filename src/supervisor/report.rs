@@ -27,6 +27,13 @@ pub enum Report {
         /// What the person at the command line should know.
         warnings: Vec<Warning>,
     },
+    /// It fetches values before it is ready, and has so many of so many.
+    Progress {
+        /// Names that were answered.
+        done: u64,
+        /// All of them; 0 as long as nobody knows.
+        total: u64,
+    },
     /// It cannot serve, and another try would not help.
     Fatal {
         /// The exit status of the command that mounts.
@@ -70,6 +77,7 @@ mod tag {
     pub(super) const LISTING: u8 = 5;
     pub(super) const USED: u8 = 6;
     pub(super) const TOLD: u8 = 7;
+    pub(super) const PROGRESS: u8 = 8;
 }
 
 impl Report {
@@ -84,6 +92,11 @@ impl Report {
                     message.text(text);
                     message.hint(hint.as_deref());
                 }
+            }
+            Self::Progress { done, total } => {
+                message.byte(tag::PROGRESS);
+                message.number(*done);
+                message.number(*total);
             }
             Self::Fatal { code, message: text, hint } => {
                 message.byte(tag::FATAL);
@@ -127,6 +140,7 @@ impl Report {
                 }
                 Self::Ready { warnings }
             }
+            tag::PROGRESS => Self::Progress { done: message.number()?, total: message.number()? },
             tag::FATAL => Self::Fatal {
                 code: message.byte()?,
                 message: message.text()?,

@@ -6,7 +6,8 @@
 
 use std::fs::File;
 use std::io;
-use std::io::Read;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Seek;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -61,6 +62,9 @@ pub struct Launch {
     pub format: Option<Format>,
     /// With how many `-v`.
     pub verbosity: u8,
+    /// Is told how many values were fetched, and of how many, if that is waited for. The last may
+    /// be 0: not known yet.
+    pub progress: fn(u64, u64),
 }
 
 /// A mount that is ready.
@@ -93,8 +97,14 @@ pub(crate) struct Orders {
     pub(crate) verbosity: u8,
 }
 
-/// What the supervisor tells whoever waits for the mount.
-type Outcome = Result<Vec<Warning>, Failed>;
+/// What the supervisor tells whoever waits for the mount, a line each.
+#[derive(Debug, Deserialize, Serialize)]
+enum Word {
+    /// So many values of so many were fetched.
+    Progress(u64, u64),
+    /// It is mounted, or is not: the last word.
+    Outcome(Result<Vec<Warning>, Failed>),
+}
 
 /// Mounts, and returns when the mount is ready.
 pub fn start(launch: Launch) -> Result<Started, Failed> {
@@ -110,7 +120,9 @@ pub fn start(launch: Launch) -> Result<Started, Failed> {
         verbosity: launch.verbosity,
     };
     if launch.foreground {
-        let Some((supervision, warnings)) = Supervision::mount(&orders, brief, None)? else {
+        let Some((supervision, warnings)) =
+            Supervision::mount(&orders, brief, None, launch.progress)?
+        else {
             return Ok(Started { warnings: Vec::new(), here: None });
         };
         // Whoever sees to it that this is answered must not wait for it.
@@ -126,19 +138,35 @@ pub fn start(launch: Launch) -> Result<Started, Failed> {
     let mut supervisor =
         process::start("supervisor", &descriptors, Rights::Kept, messages).map_err(system)?;
     drop(told);
-    let mut message = Vec::new();
-    File::from(outcome).read_to_end(&mut message).map_err(system)?;
-    let failed = match serde_json::from_slice::<Outcome>(&message) {
-        Ok(Ok(warnings)) => {
+    let failed = match listen(File::from(outcome), launch.progress) {
+        Ok(warnings) => {
             look_at(&directory);
             return Ok(Started { warnings, here: None });
         }
-        Ok(Err(failed)) => failed,
-        Err(_) => Failed::new(SYSTEM, "cannot start: the supervisor died"),
+        Err(failed) => failed,
     };
     // It is about to end, or has ended.
     let _ = supervisor.wait();
     Err(failed)
+}
+
+/// Hears what the supervisor says, to its last word.
+fn listen(outcome: File, progress: fn(u64, u64)) -> Result<Vec<Warning>, Failed> {
+    for line in BufReader::new(outcome).lines() {
+        match line.map(|line| serde_json::from_str(&line)) {
+            Ok(Ok(Word::Progress(done, total))) => progress(done, total),
+            Ok(Ok(Word::Outcome(outcome))) => return outcome,
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    Err(Failed::new(SYSTEM, "cannot start: the supervisor died"))
+}
+
+/// Says a word to whoever waits. Returns whether somebody does.
+fn say(outcome: &OwnedFd, word: &Word) -> bool {
+    let mut line = serde_json::to_vec(word).unwrap_or_default();
+    line.push(b'\n');
+    outcome.try_clone().is_ok_and(|outcome| File::from(outcome).write_all(&line).is_ok())
 }
 
 /// Has the kernel ask for the root's attributes. Until it has them the root lets in nobody but
@@ -161,15 +189,18 @@ pub fn main() -> ExitCode {
     let Ok((orders, brief, outcome)) = taken() else {
         return ExitCode::FAILURE;
     };
-    let mounted = Supervision::mount(&orders, brief, Some(&outcome));
+    let progress = |done, total| {
+        say(&outcome, &Word::Progress(done, total));
+    };
+    let mounted = Supervision::mount(&orders, brief, Some(&outcome), progress);
     let (supervision, told) = match mounted {
         Ok(Some((supervision, warnings))) => (Some(supervision), Ok(warnings)),
         // That is for the foreground.
         Ok(None) => return ExitCode::SUCCESS,
         Err(failed) => (None, Err(failed)),
     };
-    let message = serde_json::to_vec::<Outcome>(&told).unwrap_or_default();
-    let is_told = File::from(outcome).write_all(&message).is_ok();
+    let is_told = say(&outcome, &Word::Outcome(told));
+    drop(outcome);
     match supervision {
         Some(supervision) if is_told => match supervision.until_the_end() {
             Ok(()) => ExitCode::SUCCESS,

@@ -76,6 +76,8 @@ pub struct Supervision {
     is_ready: bool,
     /// Whether any worker has.
     has_served: bool,
+    /// When a worker last said that it gets ready, though it takes its time.
+    progressed_at: Duration,
     /// Until when open files are served, once there is to be an end.
     leaves_at: Option<Duration>,
 }
@@ -83,6 +85,8 @@ pub struct Supervision {
 /// What the loop came to.
 enum Turn {
     Ready(Vec<Warning>),
+    /// Values are fetched before it is ready: so many of so many.
+    Progress(u64, u64),
     Over(Ending),
 }
 
@@ -94,15 +98,19 @@ impl Supervision {
         orders: &Orders,
         brief: OwnedFd,
         waiting: Option<&OwnedFd>,
+        progress: impl Fn(u64, u64),
     ) -> Result<Option<(Self, Vec<Warning>)>, Failed> {
         let mut supervision = Self::begin(orders, brief)?;
-        let ending = match supervision.run(waiting) {
-            Turn::Ready(warnings) => {
-                let mounted = supervision.mounted.warnings.drain(..);
-                let warnings = mounted.chain(warnings).collect();
-                return Ok(Some((supervision, warnings)));
+        let ending = loop {
+            match supervision.run(waiting) {
+                Turn::Ready(warnings) => {
+                    let mounted = supervision.mounted.warnings.drain(..);
+                    let warnings = mounted.chain(warnings).collect();
+                    return Ok(Some((supervision, warnings)));
+                }
+                Turn::Progress(done, total) => progress(done, total),
+                Turn::Over(ending) => break ending,
             }
-            Turn::Over(ending) => ending,
         };
         let is_told = supervision.leaves_at.is_some();
         let directory = supervision.mounted.directory.display().to_string();
@@ -155,6 +163,7 @@ impl Supervision {
             signals,
             is_ready: false,
             has_served: false,
+            progressed_at: Duration::ZERO,
             leaves_at: None,
         })
     }
@@ -163,7 +172,7 @@ impl Supervision {
     pub fn until_the_end(mut self) -> Result<(), Failed> {
         loop {
             match self.run(None) {
-                Turn::Ready(_) => {}
+                Turn::Ready(_) | Turn::Progress(..) => {}
                 Turn::Over(Ending::Failed(failed)) => {
                     self.end(Ending::Failed(failed.clone()));
                     return Err(failed);
@@ -238,7 +247,7 @@ impl Supervision {
             self.pair
                 .worker_age()
                 .filter(|_| !self.is_ready)
-                .map(|age| START_LIMIT.saturating_sub(age)),
+                .map(|age| START_LIMIT.saturating_sub(self.getting_ready_for(age))),
             self.leaves_at.map(|moment| moment.saturating_sub(clock::awake())),
         ];
         let timeout = timeout.into_iter().flatten().min().map(|wait| wait + ROUNDING);
@@ -286,6 +295,10 @@ impl Supervision {
                         self.has_served = true;
                         return Some(Turn::Ready(warnings));
                     }
+                }
+                Report::Progress { done, total } => {
+                    self.progressed_at = clock::awake();
+                    return Some(Turn::Progress(done, total));
                 }
                 Report::Fatal { code, message, hint } if !self.has_served => {
                     let failed = Failed { code, message, hint };
@@ -335,12 +348,17 @@ impl Supervision {
         Ok(Mount::Lives)
     }
 
+    /// How long a worker of that age has kept silent on its way to being ready.
+    fn getting_ready_for(&self, age: Duration) -> Duration {
+        age.min(clock::awake().saturating_sub(self.progressed_at))
+    }
+
     fn look_at_the_clock(&mut self) -> Option<Ending> {
         if self.leaves_at.is_some_and(|moment| clock::awake() >= moment) {
             return Some(Ending::Left);
         }
-        let is_late =
-            !self.is_ready && self.pair.worker_age().is_some_and(|age| age >= START_LIMIT);
+        let age = self.pair.worker_age().filter(|_| !self.is_ready);
+        let is_late = age.is_some_and(|age| self.getting_ready_for(age) >= START_LIMIT);
         if !self.has_served && (is_late || self.pair.is_looping()) {
             let what = if is_late { "does not get ready" } else { "dies at its start" };
             let failed = Failed::new(MOUNT_FAILED, format!("cannot serve: the worker {what}"));

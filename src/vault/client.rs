@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::SystemTime;
 
 use url::Url;
 
@@ -97,7 +98,9 @@ impl Vault {
         let asked = async {
             let answer = self.ask(url, response::SECRET_CAP, deadline).await?;
             let body = answer.body.expose();
-            response::secret(body, &self.address, name, version).map_err(Trouble::from)
+            let mut found = response::secret(body, &self.address, name, version)?;
+            found.secret.date = date(&answer);
+            Ok::<_, Trouble>(found)
         };
         asked.await.map_err(|trouble| self.problem(trouble, Some(name)))
     }
@@ -259,6 +262,13 @@ fn denied(inner: Option<&str>) -> Refusal {
         Some("ForbiddenByConnection") => Refusal::Denied(Denial::Connection),
         _ => Refusal::Denied(Denial::Policy),
     }
+}
+
+/// What the vault's clock shows, in seconds since 1970.
+fn date(answer: &Answer) -> Option<i64> {
+    let date = httpdate::parse_http_date(answer.header("date").next()?).ok()?;
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
 }
 
 /// A date is measured against the server's own clock, or not believed.

@@ -104,7 +104,7 @@ impl Problem {
             return None;
         };
         match refusal {
-            Refusal::Missing => None,
+            Refusal::Missing | Refusal::Expired | Refusal::NotYet => None,
             Refusal::Disabled => Some("enable its newest version in the vault".to_owned()),
             Refusal::Denied(Denial::Role) => Some(
                 "give the identity the role \"Key Vault Secrets User\"; a role granted now takes \
@@ -187,6 +187,8 @@ const fn meaning(why: Why) -> &'static str {
     match why {
         Why::Refused(Refusal::Missing) => "there is no such secret",
         Why::Refused(Refusal::Disabled) => "it is disabled",
+        Why::Refused(Refusal::Expired) => "its time is over",
+        Why::Refused(Refusal::NotYet) => "its time is to come",
         Why::Refused(Refusal::Denied(Denial::Role | Denial::Policy)) => "permission denied",
         Why::Refused(Refusal::Denied(Denial::Firewall)) => "the vault's firewall is closed",
         Why::Refused(Refusal::Denied(Denial::Connection)) => "public access is off",
@@ -197,6 +199,7 @@ const fn meaning(why: Why) -> &'static str {
             | Failure::NoToken
             | Failure::Unauthorized
             | Failure::Nonsense
+            | Failure::Firewall
             | Failure::NoRoom,
         ) => "the answer makes no sense",
     }

@@ -166,8 +166,10 @@ pub(crate) fn secret(
     if body.len() > PLAIN_CAP && value.expose().len() > LONGEST_VALUE {
         return Err(Misshapen("it is longer than a secret can be"));
     }
-    let version = Version { id, created, updated: bundle.attributes.updated.unwrap_or(created) };
-    Ok(Found { name: spelled, secret: Secret { version, value } })
+    let Attributes { updated, nbf, exp, .. } = bundle.attributes;
+    let updated = updated.unwrap_or(created);
+    let version = Version { id, created, updated, not_before: nbf, expires: exp };
+    Ok(Found { name: spelled, secret: Secret { version, value, date: None } })
 }
 
 /// Reads a page out of the body of a 200.

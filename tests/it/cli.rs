@@ -15,8 +15,8 @@ use akvfs::cli::arguments::Order;
 use akvfs::cli::config;
 use akvfs::cli::config::Wanted;
 use akvfs::cli::environment::Environment;
-use akvfs::cli::options::Key;
-use akvfs::cli::options::Kind;
+use akvfs::cli::option::Key;
+use akvfs::cli::option::Kind;
 use akvfs::cli::options::OPTIONS;
 
 use crate::program::Nobody;
@@ -54,7 +54,6 @@ const WRONG: &[&str] = &[
     "list my-vault ftpadmin",
     // Options that there are not, or not yet, or not there.
     "mount my-vault /mnt --refesh=5s",
-    "mount my-vault /mnt --prefetch",
     "mount my-vault /mnt --audit=journal",
     "mount my-vault /mnt -q",
     "mount my-vault /mnt -o Mode=0440",
@@ -115,6 +114,8 @@ const WRONG: &[&str] = &[
     "mount my-vault /mnt -o run-as=0",
     // Words, names and files.
     "mount my-vault /mnt -o check=yes",
+    "mount my-vault /mnt --prefetch=later",
+    "mount my-vault /mnt -o on-firewall=allow",
     "mount my-vault /mnt -o identity=sytem",
     "mount my-vault /mnt -o identity=client-id:1234",
     "mount my-vault /mnt -o identity=resource-id:/subscriptions/1",
@@ -218,6 +219,9 @@ fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
         Key::Refresh => ["1s", "500ms"],
         Key::Stale => ["1h", "1d"],
         Key::Keep => ["1h", "365d"],
+        Key::Confirm => ["1m", "1h"],
+        Key::OnFirewall => ["deny", "stale"],
+        Key::Prefetch => ["wait", ""],
         Key::Room => ["64M", "4G"],
         Key::Secrets => ["site-*", "site-*:ftpadmin"],
         Key::Uid | Key::Gid => ["root", "65534"],
@@ -225,7 +229,9 @@ fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
         Key::DirMode => ["0555", "0500"],
         Key::RunAs => ["nobody", "4242"],
         Key::Log => ["stderr", "/var/log/akvfs.log"],
-        Key::AllowOther | Key::Newline | Key::Foreground | Key::Verbose => ["", ""],
+        Key::AllowOther | Key::EnforceDates | Key::Newline | Key::Foreground | Key::Verbose => {
+            ["", ""]
+        }
     }
 }
 
@@ -267,7 +273,7 @@ fn every_option_does_something_and_the_same_in_both_its_forms() {
         }
         let [one, two] = values.map(|value| {
             let long = opt.long();
-            let (long, short) = if flag {
+            let (long, short) = if flag || value.is_empty() {
                 (format!("--{long}"), opt.name.to_owned())
             } else {
                 (format!("--{long}={value}"), format!("{}={value}", opt.name))

@@ -39,8 +39,12 @@ impl Value for TestValue {
 /// A version by its number: a later one has a higher number.
 pub(crate) fn version(number: u64) -> Version {
     let created = i64::try_from(number).unwrap();
-    Version { id: format!("{number:032x}").parse().unwrap(), created, updated: created }
+    let id = format!("{number:032x}").parse().unwrap();
+    Version { id, created, updated: created, not_before: None, expires: None }
 }
+
+/// A time of the vault's that is long after every change.
+pub(crate) const FAR: i64 = 1 << 40;
 
 pub(crate) fn name(text: &str) -> SecretName {
     SecretName::parse(text).unwrap()
@@ -190,7 +194,7 @@ impl Desk {
     pub(crate) fn answer(&mut self, text: &str, word: Word<TestValue>) {
         let at = self.asked.iter().position(|asked| asked.as_str() == text);
         self.asked.remove(at.unwrap_or_else(|| panic!("nobody asked for {text}")));
-        self.tell(Event::Answered { name: name(text), word, retry_after: None });
+        self.tell(Event::Answered { name: name(text), word, retry_after: None, date: Some(FAR) });
     }
 
     /// The vault has this version.

@@ -12,6 +12,7 @@ use akvfs::model::failure::Failure;
 use akvfs::model::failure::Why;
 use akvfs::model::moment::Moment;
 use akvfs::model::name::SecretName;
+use akvfs::model::secret::Version;
 use akvfs::model::tree::Node;
 use akvfs::model::tree::ROOT;
 
@@ -22,6 +23,7 @@ use crate::desk::version;
 use crate::happenings::NAMES;
 use crate::judge::Promise;
 use crate::reference::Said;
+use crate::reference::Stamp;
 use crate::simulation::Request;
 use crate::simulation::Simulation;
 use crate::simulation::What;
@@ -83,6 +85,9 @@ impl Simulation {
                 if !matches!(page, Err((Why::Failed(_), _))) {
                     self.judge.well(self.now);
                 }
+                if let Ok(page) = &page {
+                    self.judge.listed(asked, self.now, &page.items);
+                }
                 match &page {
                     Ok(page) if !page.more => self.judge.walked(Some(self.now)),
                     Err((Why::Refused(_), _)) => self.judge.walked(None),
@@ -94,20 +99,27 @@ impl Simulation {
     }
 
     fn deliver_secret(&mut self, text: &str, asked: Moment, spoken: Spoken) {
-        self.judge.said(text, asked, self.now, spoken.said);
+        let stamp = Stamp { updated: spoken.updated, date: spoken.date };
+        self.judge.said(text, asked, self.now, spoken.said, stamp);
         if spoken.failure.is_none() {
             self.judge.well(self.now);
         }
         let name = name(text);
         let word = match spoken.said {
-            Said::Is(number) if self.cache.holds(&name) == Some(version(number).id) => {
-                Word::Same(version(number))
+            Said::Is(number) => {
+                let version = Version { updated: spoken.updated, ..version(number) };
+                if self.cache.holds(&name) == Some(version.id) {
+                    Word::Same(version)
+                } else {
+                    Word::New(version, TestValue(number))
+                }
             }
-            Said::Is(number) => Word::New(version(number), TestValue(number)),
+            Said::Listed(_) => return,
             Said::No(refusal) => Word::No(refusal.into()),
             Said::Nothing => Word::No(spoken.failure.unwrap_or(Failure::Unreachable).into()),
         };
-        self.handle(Event::Answered { name, word, retry_after: spoken.retry_after });
+        let (retry_after, date) = (spoken.retry_after, Some(spoken.date));
+        self.handle(Event::Answered { name, word, retry_after, date });
     }
 
     /// The machine sleeps: the boot clock goes on, the kernel's does not.

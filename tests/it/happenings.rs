@@ -18,7 +18,7 @@ use crate::simulation::Simulation;
 use crate::simulation::Wants;
 
 /// The names that the vault has at first.
-pub(crate) const NAMES: [&str; 4] = ["alpha", "bravo", "charlie", "delta"];
+pub(crate) const NAMES: [&str; 6] = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot"];
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
@@ -128,17 +128,20 @@ pub(crate) fn games() -> impl Strategy<Value = (Policy, Vec<Happening>)> {
 
 /// Cautious and hasty mounts.
 fn policies() -> impl Strategy<Value = Policy> {
-    let policy = |refresh, stale, open_timeout| Policy {
+    let policy = |refresh, stale, open_timeout, confirm| Policy {
         refresh: Duration::from_secs(refresh),
         stale: Duration::from_secs(stale),
         open_timeout: Duration::from_secs(open_timeout),
         keep: Duration::from_secs(24 * 3600),
+        confirm: Duration::from_secs(confirm),
+        ..Policy::default()
     };
     prop_oneof![
-        4 => Just(policy(60, 3600, 10)),
-        1 => Just(policy(60, 600, 20)),
-        1 => Just(policy(20, 120, 10)),
-        1 => Just(policy(1, 30, 10)),
+        2 => Just(policy(60, 3600, 10, 60)),
+        3 => Just(policy(60, 3600, 10, 900)),
+        1 => Just(policy(60, 600, 20, 900)),
+        1 => Just(policy(20, 120, 10, 60)),
+        1 => Just(policy(1, 30, 10, 10)),
     ]
 }
 

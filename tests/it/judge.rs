@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use akvfs::model::event::Answer;
+use akvfs::model::event::Item;
 use akvfs::model::event::Sight;
 use akvfs::model::failure::Refusal;
 use akvfs::model::failure::Why;
@@ -15,6 +16,7 @@ use akvfs::model::tree::Node;
 use crate::desk::TestValue;
 use crate::reference::Reference;
 use crate::reference::Said;
+use crate::reference::Stamp;
 use crate::reference::Standing;
 
 /// The seven promises.
@@ -141,8 +143,22 @@ impl Judge {
         self.calm_from(now + after + retry_after.unwrap_or_default().max(BACKOFF_LONGEST));
     }
 
-    pub(crate) fn said(&mut self, name: &str, asked: Moment, answered: Moment, said: Said) {
-        self.reference.said(name, asked, answered, said);
+    pub(crate) fn said(
+        &mut self,
+        name: &str,
+        asked: Moment,
+        answered: Moment,
+        said: Said,
+        stamp: Stamp,
+    ) {
+        self.reference.said(name, asked, answered, said, stamp);
+    }
+
+    /// A page of the list came.
+    pub(crate) fn listed(&mut self, asked: Moment, answered: Moment, items: &[Item]) {
+        for Item { name, updated, .. } in items.iter().filter(|item| item.enabled) {
+            self.reference.listed(name.as_str(), asked, answered, *updated);
+        }
     }
 
     pub(crate) fn walked(&mut self, walked: Option<Moment>) {
@@ -314,9 +330,16 @@ impl Judge {
         now: Moment,
         name: &str,
         since: Moment,
+        right: bool,
         latency: Duration,
     ) {
-        let heard = self.reference.struck(name).unwrap_or(since + self.policy.refresh);
+        // A right can go without a sign in the list.
+        let refresh = if self.policy.confirm > self.policy.refresh && right {
+            self.policy.confirm + self.policy.refresh
+        } else {
+            self.policy.refresh
+        };
+        let heard = self.reference.struck(name).unwrap_or(since + refresh);
         let known = heard.max(self.calm + self.policy.refresh) + MISSING_FOR + latency * 2;
         let how = || format!("{name} was refused at {since:?} and is open at {now:?}");
         self.demand(self.ill || now <= known, Promise::NoLonger, how);

@@ -14,9 +14,9 @@ use akvfs::cli::arguments::Order;
 use akvfs::cli::complaint::Exit;
 use akvfs::cli::config;
 use akvfs::cli::environment::Environment;
-use akvfs::cli::options;
+use akvfs::cli::option;
+use akvfs::cli::option::Opt;
 use akvfs::cli::options::OPTIONS;
-use akvfs::cli::options::Opt;
 use akvfs::fuse::errno::errno;
 use akvfs::model::failure::Denial;
 use akvfs::model::failure::Failure;
@@ -331,7 +331,7 @@ fn table_of_options() -> String {
         let names = Opt::of(command).map(|opt| format!("`--{}`", opt.long()));
         names.collect::<Vec<_>>().join(", ")
     };
-    let (get, list) = (taken(options::Command::Get), taken(options::Command::List));
+    let (get, list) = (taken(option::Command::Get), taken(option::Command::List));
     write!(table, "\n`akvfs list` takes {list}; `akvfs get` takes {get}.\n").unwrap();
     table
 }
@@ -377,7 +377,13 @@ fn shown(exit: Exit) -> bool {
 /// Every reason is in a row below: a new one does not compile before it is.
 fn is_in_the_table(why: Why) -> bool {
     match why {
-        Why::Refused(Refusal::Missing | Refusal::Disabled | Refusal::Denied(_))
+        Why::Refused(
+            Refusal::Missing
+            | Refusal::Disabled
+            | Refusal::Denied(_)
+            | Refusal::Expired
+            | Refusal::NotYet,
+        )
         | Why::Failed(
             Failure::NoIdentity
             | Failure::NoToken
@@ -385,6 +391,7 @@ fn is_in_the_table(why: Why) -> bool {
             | Failure::Throttled
             | Failure::Unreachable
             | Failure::Nonsense
+            | Failure::Firewall
             | Failure::NoRoom,
         ) => true,
     }
@@ -409,9 +416,12 @@ const ERRORS: &[(&str, &[Why])] = &[
             Why::Refused(Refusal::Denied(Denial::Role)),
             Why::Refused(Refusal::Denied(Denial::Firewall)),
             Why::Refused(Refusal::Denied(Denial::Connection)),
+            Why::Failed(Failure::Firewall),
         ],
     ),
     ("the token was not accepted", &[Why::Failed(Failure::Unauthorized)]),
+    ("to come", &[Why::Refused(Refusal::NotYet)]),
+    ("is over", &[Why::Refused(Refusal::Expired)]),
     ("disabled", &[Why::Refused(Refusal::Disabled)]),
     ("no answer", &[Why::Failed(Failure::Throttled), Why::Failed(Failure::Unreachable)]),
     ("no sense", &[Why::Failed(Failure::Nonsense)]),
@@ -423,6 +433,7 @@ const NUMBERS: &[(&str, i32)] = &[
     ("ENOENT", libc::ENOENT),
     ("EACCES", libc::EACCES),
     ("EKEYREVOKED", libc::EKEYREVOKED),
+    ("EKEYEXPIRED", libc::EKEYEXPIRED),
     ("ETIMEDOUT", libc::ETIMEDOUT),
     ("EIO", libc::EIO),
     ("ENOKEY", libc::ENOKEY),

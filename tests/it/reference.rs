@@ -14,6 +14,29 @@ pub(crate) enum Said {
     Is(u64),
     No(Refusal),
     Nothing,
+    /// The list says that it last changed then.
+    Listed(i64),
+}
+
+impl Said {
+    /// Whether it is the vault's answer about the value itself.
+    fn is_about_value(self) -> bool {
+        matches!(self, Self::Is(_) | Self::No(_))
+    }
+}
+
+/// When a secret last changed, and what the vault's clock showed when it said so.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stamp {
+    pub(crate) updated: i64,
+    pub(crate) date: i64,
+}
+
+impl Stamp {
+    /// Whether the list, which says this, speaks of what was read then and of nothing later.
+    fn is_of(self, updated: i64) -> bool {
+        self.updated == updated && self.date > self.updated + 1
+    }
 }
 
 /// What follows for a name from all that was said.
@@ -29,16 +52,34 @@ pub(crate) struct Reference {
     stale: Duration,
     /// By name, in the order of the answers: when it was asked, when answered, what was said.
     said: HashMap<String, Vec<(Moment, Moment, Said)>>,
+    /// By name: the stamp of each answer that held a version.
+    stamps: HashMap<String, Vec<Stamp>>,
     /// By name: when the caller came, when it was served, which version.
     served: HashMap<String, Vec<(Moment, Moment, u64)>>,
 }
 
 impl Reference {
     pub(crate) fn new(stale: Duration) -> Self {
-        Self { stale, said: HashMap::new(), served: HashMap::new() }
+        Self { stale, said: HashMap::new(), stamps: HashMap::new(), served: HashMap::new() }
     }
 
-    pub(crate) fn said(&mut self, name: &str, asked: Moment, answered: Moment, said: Said) {
+    /// The list says when a name last changed.
+    pub(crate) fn listed(&mut self, name: &str, asked: Moment, answered: Moment, updated: i64) {
+        let words = self.said.entry(name.to_owned()).or_default();
+        words.push((asked, answered, Said::Listed(updated)));
+    }
+
+    pub(crate) fn said(
+        &mut self,
+        name: &str,
+        asked: Moment,
+        answered: Moment,
+        said: Said,
+        stamp: Stamp,
+    ) {
+        if matches!(said, Said::Is(_)) {
+            self.stamps.entry(name.to_owned()).or_default().push(stamp);
+        }
         self.said.entry(name.to_owned()).or_default().push((asked, answered, said));
     }
 
@@ -63,9 +104,19 @@ impl Reference {
     fn weigh(&self, name: &str) -> (Standing, Option<Moment>) {
         let mut standing = Standing::Unknown;
         let mut struck = None;
+        let mut stamps = self.stamps.get(name).into_iter().flatten();
+        let mut stamp = Stamp::default();
         for (asked, answered, said) in self.words(name) {
+            if matches!(said, Said::Is(_)) {
+                stamp = stamps.next().copied().unwrap_or_default();
+            }
             standing = match (*said, standing) {
-                (Said::Nothing, _) => continue,
+                (Said::Listed(updated), Standing::Good { verified })
+                    if struck.is_none() && stamp.is_of(updated) =>
+                {
+                    Standing::Good { verified: verified.max(*asked) }
+                }
+                (Said::Nothing | Said::Listed(_), _) => continue,
                 (Said::Is(_), Standing::Good { verified }) => {
                     Standing::Good { verified: verified.max(*asked) }
                 }
@@ -93,7 +144,7 @@ impl Reference {
 
     /// Whether the vault's last word on a name was that it is missing.
     pub(crate) fn last_word_was_missing(&self, name: &str) -> bool {
-        let last = self.words(name).iter().rev().find(|(.., said)| *said != Said::Nothing);
+        let last = self.words(name).iter().rev().find(|(.., said)| said.is_about_value());
         last.is_some_and(|(.., said)| *said == Said::No(Refusal::Missing))
     }
 
@@ -101,7 +152,7 @@ impl Reference {
     pub(crate) fn last_said(&self, name: &str) -> Option<u64> {
         self.words(name).iter().rev().find_map(|(.., said)| match said {
             Said::Is(version) => Some(*version),
-            Said::No(_) | Said::Nothing => None,
+            Said::No(_) | Said::Nothing | Said::Listed(_) => None,
         })
     }
 
@@ -112,7 +163,7 @@ impl Reference {
             match said {
                 Said::Is(said) if *said == version => return None,
                 Said::Is(said) if *answered < came => return Some(*said).filter(|s| *s > version),
-                Said::Is(_) | Said::No(_) | Said::Nothing => {}
+                Said::Is(_) | Said::No(_) | Said::Nothing | Said::Listed(_) => {}
             }
         }
         None
@@ -129,7 +180,7 @@ impl Reference {
     /// The older version was said twice running, or 120 s after the newer one first was, or the
     /// name was missing in between.
     fn may_go_back(&self, name: &str, newer: u64, older: u64) -> bool {
-        let words = self.words(name).iter().filter(|(.., said)| *said != Said::Nothing);
+        let words = self.words(name).iter().filter(|(.., said)| said.is_about_value());
         let since: Vec<_> = words.skip_while(|(.., said)| *said != Said::Is(newer)).collect();
         let Some((_, first, _)) = since.first() else { return false };
         let twice = since.windows(2).any(|two| two.iter().all(|word| word.2 == Said::Is(older)));
@@ -137,7 +188,7 @@ impl Reference {
             || since.iter().any(|(_, at, said)| match said {
                 Said::Is(version) => *version == older && at.since(*first) >= NO_GOING_BACK,
                 Said::No(refusal) => *refusal == Refusal::Missing,
-                Said::Nothing => false,
+                Said::Nothing | Said::Listed(_) => false,
             })
     }
 }

@@ -13,6 +13,7 @@ use akvfs::model::tree::Node;
 
 use crate::azure::DENIED;
 use crate::desk::Desk;
+use crate::desk::FAR;
 use crate::desk::name;
 use crate::desk::seconds;
 use crate::desk::version;
@@ -134,7 +135,7 @@ fn nothing_is_served_once_stale_is_over() {
         if desk.asked.pop().is_some() {
             let retry_after = None;
             let word = Word::No(Failure::Unreachable.into());
-            desk.tell(Event::Answered { name: name("a"), word, retry_after });
+            desk.tell(Event::Answered { name: name("a"), word, retry_after, date: Some(FAR) });
         }
         let sight = desk.sight("a");
         let left = seconds(400) - desk.now.since(verified);

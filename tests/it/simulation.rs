@@ -192,8 +192,9 @@ impl Simulation {
     /// A caller has a file.
     fn opened(&mut self, mut caller: Caller, node: Node, version: u64) {
         self.judge.opened(self.now, &caller.name, caller.came, node, version, caller.by_path);
-        if let Some(since) = self.azure.refused_since(&caller.name) {
-            self.judge.opened_though_refused(self.now, &caller.name, since, self.azure.latency);
+        if let Some((since, right)) = self.azure.refused_since(&caller.name) {
+            let latency = self.azure.latency;
+            self.judge.opened_though_refused(self.now, &caller.name, since, right, latency);
         }
         if caller.keep {
             self.kept.push((node, caller.name.clone()));
@@ -260,7 +261,7 @@ impl Simulation {
                 if let Some(since) = since.filter(|_| !known) {
                     self.judge.asked_stranger(self.now, since);
                 }
-                let spoken = self.azure.ask(text, self.policy.request_timeout());
+                let spoken = self.azure.ask(self.now, text, self.policy.request_timeout());
                 if spoken.failure.is_some() || spoken.after >= Duration::from_secs(1) {
                     self.judge.unwell(self.now, spoken.after, spoken.retry_after);
                 }

@@ -131,6 +131,7 @@ pub fn launch(directory: &Path, beginning: Beginning) -> Launch {
         log: None,
         format: Some(Format::Plain),
         verbosity: 0,
+        progress: |_, _| {},
     }
 }
 
