@@ -39,6 +39,8 @@ pub struct Listing<W> {
     pub denied: Option<Moment>,
     /// Whether names in use are confirmed by walks.
     pub confirms: bool,
+    /// Whether the next walk is to tell which names there are not.
+    pub learns: bool,
     /// When the next walk is due.
     pub next: Option<Moment>,
     /// Why the last walk failed, and how many failed in a row.
@@ -64,6 +66,8 @@ pub struct Walk {
     pub items: Vec<Item>,
     /// Whether it confirms names in use.
     pub confirms: bool,
+    /// Whether it is to tell which names there are not.
+    pub learns: bool,
 }
 
 /// A name that is shown.
@@ -110,6 +114,7 @@ impl<W> Default for Listing<W> {
             pages: Pages::Exactly(1),
             denied: None,
             confirms: false,
+            learns: false,
             next: None,
             failed: None,
             failures: 0,
@@ -183,10 +188,13 @@ impl<W> Listing<W> {
     /// Whether a fresh listing is there and does not hold the name.
     #[must_use]
     pub fn misses(&self, now: Moment, name: &SecretName, policy: &Policy) -> bool {
-        let Source::Walk(at) = self.source else {
-            return false;
-        };
-        now.since(at) <= policy.trusted_for() && !self.walked.contains_key(name)
+        self.fresh(now, policy) && !self.walked.contains_key(name)
+    }
+
+    /// Whether the vault's list was walked of late.
+    #[must_use]
+    pub fn fresh(&self, now: Moment, policy: &Policy) -> bool {
+        matches!(self.source, Source::Walk(at) if now.since(at) <= policy.trusted_for())
     }
 
     /// Whether the last walk says nothing else of a name than what is known of this version of it.

@@ -21,6 +21,7 @@ pub mod word;
 pub mod entry;
 pub mod listing;
 pub mod queue;
+pub mod strangers;
 pub mod tree;
 
 pub mod record;

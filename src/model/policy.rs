@@ -129,6 +129,9 @@ pub const STRANGERS_PER_SECOND: u32 = 2;
 /// So many of those may come at once.
 pub const STRANGERS_BURST: u32 = 20;
 
+/// The list is learnt for the sake of those names if it has fewer pages than this.
+pub const STRANGERS_PAGES: u32 = 40;
+
 /// So many names that were never heard of, and that no listing holds, may be looked up within
 /// `open_timeout`.
 pub const UNHEARD_OF: usize = 2000;

@@ -73,10 +73,13 @@ impl<W, V: Value> Cache<W, V> {
             if entry.held.is_some() || entry.verdict.is_some() {
                 continue;
             }
-            entry.ahead = Ahead::Wanted;
             entry.read = true;
             entry.used = now;
             self.prefetch.left.insert(name.clone());
+            if entry.asking.is_some() {
+                continue;
+            }
+            entry.ahead = Ahead::Wanted;
             self.queue.push(Wish::Name(name.clone()), Class::Ahead);
             self.filed(now, &name);
         }

@@ -22,7 +22,6 @@ use crate::model::name::SecretName;
 use crate::model::policy::BACKOFF_LONGEST_WAITED;
 use crate::model::policy::LOOK_AHEAD;
 use crate::model::policy::LOOKING_THROUGH;
-use crate::model::policy::UNHEARD_OF;
 use crate::model::queue::Class;
 use crate::model::queue::Wish;
 use crate::model::tree::Node;
@@ -65,24 +64,6 @@ impl<W, V: Value> Cache<W, V> {
         if was_ahead {
             self.look_ahead(now, &name);
         }
-    }
-
-    /// Whether more names that were never heard of were looked up of late than could be asked about
-    /// in time. A look-up does not say what it is for, and shows a name that is not known yet as
-    /// there: mkstemp(3), which tries names until one is free, would try for minutes.
-    fn is_one_too_many(&mut self, now: Moment, name: &SecretName) -> bool {
-        if self.listing.number(name).is_some() {
-            return false;
-        }
-        let over = |at: &Moment| now.since(*at) >= self.policy.open_timeout;
-        while self.unheard_of.front().is_some_and(over) {
-            self.unheard_of.pop_front();
-        }
-        let too_many = self.unheard_of.len() >= UNHEARD_OF;
-        if !too_many {
-            self.unheard_of.push_back(now);
-        }
-        too_many
     }
 
     /// The inode that a look-up is shown: the current one, or an unbound one where that is bound

@@ -22,6 +22,7 @@ use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::policy::BACKOFF_LONGEST_WAITED;
 use crate::model::policy::LISTED_AT_ONCE;
+use crate::model::policy::STRANGERS_PAGES;
 use crate::model::queue::Class;
 use crate::model::queue::Wish;
 
@@ -128,6 +129,7 @@ impl<W, V: Value> Cache<W, V> {
             return false;
         }
         let confirms = self.listing.confirms;
+        let learns = std::mem::take(&mut self.listing.learns);
         if confirms {
             // The first one comes soon after each name was asked about itself.
             if matches!(self.listing.source, Source::Walk(_)) {
@@ -136,7 +138,7 @@ impl<W, V: Value> Cache<W, V> {
             self.listing.began = Some(now);
         }
         self.listing.walk =
-            Some(Walk { began: now, asked: now, pages: 0, items: Vec::new(), confirms });
+            Some(Walk { began: now, asked: now, pages: 0, items: Vec::new(), confirms, learns });
         true
     }
 
@@ -159,14 +161,20 @@ impl<W, V: Value> Cache<W, V> {
         }
         let waited = !self.listing.waiters.is_empty();
         let wanted = waited || self.listing_used(now) || self.prefetch.wanted;
-        if !wanted && self.walk_is_too_long(walk.pages) {
+        let learns = walk.learns && walk.pages < STRANGERS_PAGES;
+        if !wanted && !learns && self.walk_is_too_long(walk.pages) {
             self.listing.pages = Pages::MoreThan(walk.pages);
             self.listing.confirms = false;
             self.walk_confirms_nothing(now, effects);
             return self.mind_the_cost(now);
         }
         self.listing.walk = Some(walk);
-        self.queue.push(Wish::Page, if waited { Class::Waited } else { Class::Background });
+        let class = match (learns, waited) {
+            (true, _) => Class::Held,
+            (false, true) => Class::Waited,
+            (false, false) => Class::Background,
+        };
+        self.queue.push(Wish::Page, class);
     }
 
     fn walked(&mut self, now: Moment, walk: Walk, effects: &mut Effects<W, V>) {
@@ -181,6 +189,7 @@ impl<W, V: Value> Cache<W, V> {
         if confirmed {
             self.walk_confirms_nothing(now, effects);
         }
+        self.strangers_stand_back(now);
         self.ready(now, began, effects);
     }
 

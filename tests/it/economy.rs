@@ -290,3 +290,41 @@ fn idle_names_are_looked_at_four_times_an_hour_at_most() {
     let looks = vault.gets.values().map(Vec::len);
     assert!(looks.clone().max() <= Some(4) && looks.min() >= Some(2), "{:?}", vault.gets);
 }
+
+#[test]
+fn a_crowd_of_names_that_nobody_heard_of_makes_the_list_be_learnt_and_waits_by_it() {
+    let mut vault = Vault::new(300);
+    vault.open(5);
+    vault.gets.clear();
+    vault.pages.clear();
+    for second in 0..10 {
+        for number in 0..150 {
+            vault.desk.open(&format!("crowd-{second}-{number}"));
+            vault.answer();
+        }
+        vault.pass(seconds(1));
+    }
+    let gets: usize = vault.gets.values().map(Vec::len).sum();
+    assert_eq!(vault.pages.len(), 12);
+    assert!(gets <= 2 * 20 + 2 * 10 + 5, "{gets}");
+    let caller = vault.desk.open("n00250");
+    vault.answer();
+    assert_eq!(vault.desk.got(caller), Some(1), "a name that is listed does not wait");
+}
+
+#[test]
+fn a_list_that_is_long_is_not_learnt_for_a_crowd() {
+    let mut vault = Vault::new(10_000);
+    for number in 0..150 {
+        vault.desk.open(&format!("crowd-{number}"));
+        vault.answer();
+    }
+    vault.pass(seconds(10));
+    assert_eq!(vault.pages.len(), 40);
+    for number in 0..150 {
+        vault.desk.open(&format!("crowd-again-{number}"));
+        vault.answer();
+    }
+    vault.pass(seconds(10));
+    assert_eq!(vault.pages.len(), 40);
+}

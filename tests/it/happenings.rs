@@ -55,6 +55,8 @@ pub(crate) enum Happening {
         lost: usize,
     },
     GiveUp,
+    /// Every value is wanted before anybody comes.
+    Prefetch,
 }
 
 impl Simulation {
@@ -113,6 +115,7 @@ impl Simulation {
             Happening::Wait(millis) => self.wait(Duration::from_millis(millis)),
             Happening::Sleep(seconds) => self.sleep(Duration::from_secs(seconds)),
             Happening::Restart { lost } => self.restart(lost),
+            Happening::Prefetch => self.handle(Event::Prefetch { to: None }),
             Happening::GiveUp => {
                 self.cache.give_up_idle(self.now);
                 self.shelf.keep(self.cache.changes());
@@ -196,6 +199,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => (10_u64..10_000).prop_map(Happening::Sleep),
         2 => (0_usize..4).prop_map(|lost| Happening::Restart { lost }),
         1 => Just(Happening::GiveUp),
+        1 => Just(Happening::Prefetch),
     ]
 }
 

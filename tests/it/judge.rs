@@ -188,7 +188,7 @@ impl Judge {
     }
 
     fn verified(&self, name: &str) -> Option<Moment> {
-        match self.reference.standing(name) {
+        match self.reference.standing_unlisted(name) {
             Standing::Good { verified } => Some(verified),
             Standing::Unknown | Standing::Refused(_) => None,
         }
@@ -309,7 +309,7 @@ impl Judge {
     ) {
         self.bound(node, version);
         let standing = self.reference.standing(name);
-        let allowed = self.servable(now, name);
+        let allowed = self.reference.servable_until(name).is_some_and(|until| now < until);
         self.demand(allowed, Promise::NoLonger, || format!("{name} is {standing:?} at {now:?}"));
         if by_path {
             if let Some(newer) = self.reference.newer_served(name, came, version) {

@@ -122,10 +122,10 @@ fn play(counts: impl Fn(Promise) -> bool) -> Option<(Promise, String)> {
     }
 }
 
-/// 2,000, or what PROPTEST_CASES says.
+/// 10,000, or what PROPTEST_CASES says.
 fn cases() -> u32 {
     let default = Config::default();
-    if default.cases == 256 { 2000 } else { default.cases }
+    if default.cases == 256 { 10_000 } else { default.cases }
 }
 
 /// The same games each time, so that a rare failure does not meet somebody whose change has nothing

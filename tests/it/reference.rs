@@ -92,16 +92,21 @@ impl Reference {
     }
 
     pub(crate) fn standing(&self, name: &str) -> Standing {
-        self.weigh(name).0
+        self.weigh(name, true).0
+    }
+
+    /// The same, as if there were no list: what it confirms the cache may count, and need not.
+    pub(crate) fn standing_unlisted(&self, name: &str) -> Standing {
+        self.weigh(name, false).0
     }
 
     /// When the first of two 404s was said, while the second is out.
     pub(crate) fn struck(&self, name: &str) -> Option<Moment> {
-        self.weigh(name).1
+        self.weigh(name, true).1
     }
 
     /// The last yes or no counts; of a 404 for a value that may be served, the second.
-    fn weigh(&self, name: &str) -> (Standing, Option<Moment>) {
+    fn weigh(&self, name: &str, listed: bool) -> (Standing, Option<Moment>) {
         let mut standing = Standing::Unknown;
         let mut struck = None;
         let mut stamps = self.stamps.get(name).into_iter().flatten();
@@ -112,7 +117,7 @@ impl Reference {
             }
             standing = match (*said, standing) {
                 (Said::Listed(updated), Standing::Good { verified })
-                    if struck.is_none() && stamp.is_of(updated) =>
+                    if listed && struck.is_none() && stamp.is_of(updated) =>
                 {
                     Standing::Good { verified: verified.max(*asked) }
                 }
