@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     once(&mut board);
     cold(&mut board);
     an_hour(&mut board);
+    a_refresh(&mut board);
     match board.missed() {
         0 => ExitCode::SUCCESS,
         missed => {
@@ -127,6 +128,41 @@ fn an_hour(board: &mut Board) {
     }
 }
 
+/// What it costs to confirm names in use, once a refresh, where nothing changes.
+fn a_refresh(board: &mut Board) {
+    board.title("a refresh, where so many names are in use and nothing changes (mean of five)");
+    // A request for each comes after 70 to 95 % of a refresh.
+    let mounts = [(10, true, 10.0), (10, false, 13.0), (300, true, 37.5), (300, false, 390.0)];
+    for (used, list, goal) in mounts {
+        let world = World::new().unwrap();
+        fill(&world, used);
+        // Made before this second, or the list would say nothing about them yet.
+        thread::sleep(Duration::from_millis(2100));
+        if !list {
+            world.vault().deny_list(Refusal::Policy);
+        }
+        let mount = world.mount(&["refresh=16s,confirm=4m,check=off"]);
+        let look = || {
+            let path = |name| mount.path(&format!("secret-{name}"));
+            world.inside(|| (0..used).for_each(|name| assert!(fs::metadata(path(name)).is_ok())));
+        };
+        look();
+        thread::sleep(SIXTEEN);
+        look();
+        thread::sleep(SIXTEEN);
+        world.emulator.reset_requests();
+        for _ in 0..5 {
+            look();
+            thread::sleep(SIXTEEN);
+        }
+        let requests = world.emulator.requests();
+        let gets = requests.iter().filter(|it| it.is_get()).count();
+        let what = format!("{used} names, {} list", if list { "with" } else { "without" });
+        let mean = requests.len() as f64 / 5.0;
+        board.at_most(&what, mean, goal, "", &format!("get {:.1}", gets as f64 / 5.0));
+    }
+}
+
 fn hour(used: usize, list: bool) -> Vec<Request> {
     let world = World::new().unwrap();
     fill(&world, 10);
@@ -191,6 +227,7 @@ fn list(world: &World, mount: &Mounted<'_>, times: usize) {
     }
 }
 
+const SIXTEEN: Duration = Duration::from_secs(16);
 /// How long is waited for requests that nobody waits for.
 const QUIET: Duration = Duration::from_millis(200);
 /// A hundred and twentieth of the real one.

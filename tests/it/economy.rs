@@ -163,6 +163,15 @@ fn three_hundred_names_that_do_not_change_cost_an_eighth() {
 }
 
 #[test]
+fn ten_thousand_names_that_do_not_change_cost_an_eighth_and_no_more_than_the_budget() {
+    let mut vault = Vault::new(10_000);
+    vault.open(10_000);
+    vault.refreshes(2, 10_000);
+    let cost = vault.refreshes(4, 10_000);
+    assert!(cost.gets + cost.pages <= 4 * 10_000 / 8, "{cost:?}");
+}
+
+#[test]
 fn every_name_is_asked_about_itself_within_confirm() {
     let mut vault = Vault::new(300);
     vault.open(300);
