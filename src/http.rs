@@ -1,4 +1,4 @@
-//! HTTP as the rest of the house meets it: one GET, and one whole answer or one typed reason.
+//! HTTP as the rest of the house meets it: one request, and one whole answer or one typed reason.
 //!
 //! The only file that knows reqwest. It follows no redirect, uses no proxy whatever the
 //! environment says, decompresses nothing, and reads no more than the caller's cap. What it
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::AUTHORIZATION;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
 use url::Url;
 use zeroize::Zeroize;
@@ -21,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::model::secret::SecretBytes;
 use crate::tls::BadCertificate;
 use crate::tls::BadRoots;
+use crate::tls::Thumbprint;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -28,6 +31,11 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// A connection's buffers hold what they last carried, so idle ones live no longer than a burst.
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_CONNECTIONS: usize = 4;
+
+/// No token is longer, not even one with a hundred groups in it.
+const LONGEST_KEY: usize = 16 * 1024;
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 const HEADERS: usize = 64;
 const HEADER_BYTES: u32 = 32 * 1024;
@@ -37,16 +45,29 @@ const HEADER_BYTES: u32 = 32 * 1024;
 pub struct Client(reqwest::Client);
 
 /// One request.
-#[derive(Debug)]
-pub struct Get<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
     /// Where to.
     pub url: &'a Url,
-    /// The token that opens it.
-    pub bearer: Option<&'a SecretBytes>,
+    /// What opens it.
+    pub key: Option<Key<'a>>,
     /// What else to say.
     pub headers: &'a [(&'static str, &'static str)],
+    /// The fields to post, encoded. Without them it is a GET.
+    pub form: Option<&'a SecretBytes>,
     /// How many bytes of an answer are read; a longer one is [`Error::TooLarge`].
     pub cap: usize,
+}
+
+/// What opens a door, and how it is shown there: visible ASCII, in a header that nothing prints.
+#[derive(Clone, Copy, Debug)]
+pub enum Key<'a> {
+    /// A token.
+    Bearer(&'a SecretBytes),
+    /// What stands after `Basic`, as it is.
+    Basic(&'a SecretBytes),
+    /// The value of a header of this name.
+    Header(&'static str, &'a SecretBytes),
 }
 
 /// A whole answer, whatever its status.
@@ -94,34 +115,84 @@ impl Client {
         build(builder().http1_only().tls_certs_only([]))
     }
 
+    /// A client that speaks TLS with one server: the one whose own certificate has this thumbprint.
+    pub fn pinned(thumbprint: Thumbprint) -> Result<Self, BadRoots> {
+        let tls = crate::tls::pinned(thumbprint)?;
+        build(builder().https_only(true).tls_backend_preconfigured(tls))
+    }
+
     /// Sends one request and reads the whole answer, all within `limit`.
     ///
     /// A connection that breaks is tried once more: an idle one may have been closed by the other
-    /// side just as it was taken.
-    pub async fn get(&self, get: Get<'_>, limit: Duration) -> Result<Answer, Error> {
+    /// side just as it was taken. So what is posted must be safe to post twice, as a question for
+    /// a token is.
+    pub async fn send(&self, request: Request<'_>, limit: Duration) -> Result<Answer, Error> {
         let twice = async {
-            match self.once(&get).await {
-                Err(Error::Broken) => self.once(&get).await,
+            match self.once(&request).await {
+                Err(Error::Broken) => self.once(&request).await,
                 other => other,
             }
         };
         tokio::time::timeout(limit, twice).await.unwrap_or(Err(Error::TimedOut))
     }
 
-    async fn once(&self, get: &Get<'_>) -> Result<Answer, Error> {
-        let mut request = self.0.get(get.url.clone());
-        for (name, value) in get.headers {
+    async fn once(&self, asked: &Request<'_>) -> Result<Answer, Error> {
+        let mut request = match asked.form {
+            None => self.0.get(asked.url.clone()),
+            Some(form) => {
+                self.0.post(asked.url.clone()).header(CONTENT_TYPE, FORM).body(body(form))
+            }
+        };
+        for (name, value) in asked.headers {
             request = request.header(*name, *value);
         }
-        if let Some(token) = get.bearer {
-            request = request.header(AUTHORIZATION, bearer(token)?);
+        if let Some(key) = asked.key {
+            let (name, value) = key.header()?;
+            request = request.header(name, value);
         }
         let response = request.send().await.map_err(|error| classify(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let peer = response.remote_addr();
-        let body = read(response, get.cap).await?;
+        let body = read(response, asked.cap).await?;
         Ok(Answer { status, body, peer, headers })
+    }
+}
+
+impl<'a> Request<'a> {
+    /// A GET that says nothing but where to.
+    #[must_use]
+    pub const fn get(url: &'a Url, cap: usize) -> Self {
+        Self { url, key: None, headers: &[], form: None, cap }
+    }
+}
+
+impl Key<'_> {
+    /// Whether a header can hold these bytes: visible ASCII, and not without end.
+    #[must_use]
+    pub fn fits(bytes: &SecretBytes) -> bool {
+        let bytes = bytes.expose();
+        (1..=LONGEST_KEY).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    }
+
+    /// The header's bytes are wiped when the last of its owners lets go.
+    fn header(self) -> Result<(HeaderName, HeaderValue), Error> {
+        let (name, scheme, secret) = match self {
+            Self::Bearer(token) => (AUTHORIZATION, &b"Bearer "[..], token),
+            Self::Basic(word) => (AUTHORIZATION, &b"Basic "[..], word),
+            Self::Header(name, value) => (HeaderName::from_static(name), &b""[..], value),
+        };
+        // Whoever takes such a secret in sees to that, so this does not happen.
+        if !Self::fits(secret) {
+            return Err(Error::Garbled);
+        }
+        let mut line = Zeroizing::new(Vec::with_capacity(scheme.len() + secret.expose().len()));
+        line.extend_from_slice(scheme);
+        line.extend_from_slice(secret.expose());
+        let value = HeaderValue::from_maybe_shared(Bytes::from_owner(line));
+        let mut value = value.map_err(|_| Error::Garbled)?;
+        value.set_sensitive(true);
+        Ok((name, value))
     }
 }
 
@@ -157,17 +228,10 @@ fn build(builder: reqwest::ClientBuilder) -> Result<Client, BadRoots> {
     builder.build().map(Client).map_err(|_| BadRoots::new("TLS could not be set up"))
 }
 
-/// The header's bytes are wiped when the last of its owners lets go.
-fn bearer(token: &SecretBytes) -> Result<HeaderValue, Error> {
-    let scheme = b"Bearer ";
-    let mut line = Zeroizing::new(Vec::with_capacity(scheme.len() + token.expose().len()));
-    line.extend_from_slice(scheme);
-    line.extend_from_slice(token.expose());
-    let value = HeaderValue::from_maybe_shared(Bytes::from_owner(line));
-    // A token is visible ASCII from the moment it is one, so this does not happen.
-    let mut value = value.map_err(|_| Error::Garbled)?;
-    value.set_sensitive(true);
-    Ok(value)
+/// The body's bytes are wiped when they have been sent.
+fn body(form: &SecretBytes) -> reqwest::Body {
+    let bytes = Zeroizing::new(form.expose().to_vec());
+    reqwest::Body::from(Bytes::from_owner(bytes))
 }
 
 /// The buffer has its full size from the start: one that grows leaves its former selves behind.
@@ -271,8 +335,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     async fn ask(client: &Client, url: &str, cap: usize, limit: Duration) -> Result<Answer, Error> {
-        let get = Get { url: &Url::parse(url).unwrap(), bearer: None, headers: &[], cap };
-        client.get(get, limit).await
+        client.send(Request::get(&Url::parse(url).unwrap(), cap), limit).await
     }
 
     async fn ask_plain(server: &Server, cap: usize, limit: Duration) -> Result<Answer, Error> {
@@ -306,13 +369,13 @@ mod tests {
         let server = Server::tls(acceptor, |_, _| Act::Say(answer(200, &[], "yes"))).await;
         let client = Client::secure(Some(authority.pem())).unwrap();
         let token = SecretBytes::new(b"t0ken".to_vec());
-        let get = Get {
-            url: &Url::parse(&format!("https://localhost:{}/", server.port())).unwrap(),
-            bearer: Some(&token),
+        let url = Url::parse(&format!("https://localhost:{}/", server.port())).unwrap();
+        let request = Request {
+            key: Some(Key::Bearer(&token)),
             headers: &[("accept", "application/json")],
-            cap: 100,
+            ..Request::get(&url, 100)
         };
-        assert_eq!(client.get(get, LONG).await.unwrap().body.expose(), b"yes");
+        assert_eq!(client.send(request, LONG).await.unwrap().body.expose(), b"yes");
         let heard = server.heard();
         assert_eq!(heard[0].header("authorization"), Some("Bearer t0ken"));
         assert_eq!(heard[0].header("accept"), Some("application/json"));
@@ -581,17 +644,67 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_key_is_shown_as_the_door_wants_it() {
+        let server = Server::plain(|_, _| Act::Say(answer(200, &[], ""))).await;
+        let url = Url::parse(&format!("http://{}/", server.address())).unwrap();
+        let client = Client::plain().unwrap();
+        let secret = SecretBytes::new(b"k3y".to_vec());
+        for key in [Key::Bearer(&secret), Key::Basic(&secret), Key::Header("x-key", &secret)] {
+            let request = Request { key: Some(key), ..Request::get(&url, 1) };
+            client.send(request, LONG).await.unwrap();
+        }
+        let heard = server.heard();
+        let shown =
+            heard.iter().map(|heard| (heard.header("authorization"), heard.header("x-key")));
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [(Some("Bearer k3y"), None), (Some("Basic k3y"), None), (None, Some("k3y"))]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_form_is_posted_whole_and_once_more_where_the_connection_broke() {
+        let server = Server::plain(|number, _| match number {
+            0 => Act::SayAndClose(Vec::new()),
+            _ => Act::SayAndClose(answer(200, &[], "yes")),
+        })
+        .await;
+        let url = Url::parse(&format!("http://{}/", server.address())).unwrap();
+        let form = SecretBytes::new(b"a=b&c=d%20e".to_vec());
+        let request = Request { form: Some(&form), ..Request::get(&url, 3) };
+        let client = Client::plain().unwrap();
+        assert_eq!(client.send(request, LONG).await.unwrap().body.expose(), b"yes");
+        let heard = server.heard();
+        assert_eq!(heard.len(), 2);
+        for heard in heard {
+            assert_eq!(heard.line(), "POST / HTTP/1.1");
+            assert_eq!(heard.header("content-type"), Some(FORM));
+            assert_eq!(heard.body(), "a=b&c=d%20e");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_header_can_hold_is_not_sent() {
+        let server = Server::plain(|_, _| Act::Say(answer(200, &[], ""))).await;
+        let url = Url::parse(&format!("http://{}/", server.address())).unwrap();
+        for bad in [&b""[..], b"two words", b"a\r\nb: c", b"\xe9", &[b'x'; LONGEST_KEY + 1]] {
+            let secret = SecretBytes::new(bad.to_vec());
+            let request = Request { key: Some(Key::Bearer(&secret)), ..Request::get(&url, 1) };
+            let sent = Client::plain().unwrap().send(request, LONG).await;
+            assert_eq!(sent.unwrap_err(), Error::Garbled);
+        }
+        assert_eq!(server.requests(), 0);
+    }
+
     #[test]
     fn no_error_shows_a_token() {
-        let token = SecretBytes::new(b"canary in the mine".to_vec());
-        let header = bearer(&token).unwrap();
+        let token = SecretBytes::new(b"canary-in-the-mine".to_vec());
+        let header = Key::Bearer(&token).header().unwrap();
         assert!(!format!("{header:?}").contains("canary"));
-        let get = Get {
-            url: &Url::parse("https://v.example/").unwrap(),
-            bearer: Some(&token),
-            headers: &[],
-            cap: 1,
-        };
-        assert!(!format!("{get:?}").contains("canary"));
+        let url = Url::parse("https://v.example/").unwrap();
+        let key = Some(Key::Header("x-key", &token));
+        let request = Request { key, form: Some(&token), ..Request::get(&url, 1) };
+        assert!(!format!("{request:?}").contains("canary"));
     }
 }

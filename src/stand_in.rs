@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// What a server heard: the request line and all headers, as they came.
+/// What a server heard: the request line and all headers, as they came, and the body.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard(pub(crate) String);
 
@@ -61,10 +61,15 @@ type Script = Arc<dyn Fn(usize, &Heard) -> Act + Send + Sync>;
 impl Heard {
     /// The value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.0.lines().skip(1).find_map(|line| {
+        self.0.lines().skip(1).take_while(|line| !line.is_empty()).find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    /// The body.
+    pub(crate) fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 
     /// The request line.
@@ -166,6 +171,15 @@ async fn converse(
                 Ok(_) => {}
             }
         };
+        let head = Heard(String::from_utf8_lossy(&buffer[..end]).into_owned());
+        let length = head.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let end = end + length;
+        while buffer.len() < end {
+            match stream.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
         let heard = Heard(String::from_utf8_lossy(&buffer[..end]).into_owned());
         buffer.drain(..end);
         let number = {

@@ -1,12 +1,14 @@
 //! Whom TLS trusts, and whose certificate it was that it did not trust.
 //!
-//! Verification is rustls's own, on the platform's roots or on those of one file. Nothing is
-//! added to it but a name: the issuer of a certificate that was refused, because behind most such
+//! Verification is rustls's own, on the platform's roots or on those of one file; or a server is
+//! known by the thumbprint of its certificate alone. Nothing is added to it but a name: the issuer of a certificate that was refused, because behind most such
 //! failures stands a proxy that signs for everybody, and its name says which.
 
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY;
+use aws_lc_rs::digest::digest;
 use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::DigitallySignedStruct;
@@ -18,10 +20,15 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::danger::ServerCertVerified;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::verify_tls12_signature;
+use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::UnixTime;
 use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+use serde::Serialize;
 
 /// Why TLS failed, and who had issued the certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,11 +50,17 @@ pub enum Flaw {
     Early,
     /// The certificate is for another name.
     Name,
+    /// The certificate is another than the one expected.
+    Thumbprint,
     /// Anything else about the certificate.
     Certificate,
     /// Both sides could not agree.
     Handshake,
 }
+
+/// The SHA-1 of a certificate: all that some clusters say of theirs.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Thumbprint([u8; 20]);
 
 /// Why there are no roots to trust.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,11 +73,26 @@ pub(crate) fn config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, BadRoots> {
         Some(pem) => only(pem, &provider)?,
         None => platform(&provider)?,
     };
+    client(provider, Arc::new(Witness(inner)))
+}
+
+/// The client side of TLS with whoever shows the certificate with this thumbprint, and proves that
+/// it is his. Neither name nor time nor issuer matters.
+pub(crate) fn pinned(thumbprint: Thumbprint) -> Result<ClientConfig, BadRoots> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = Pinned { thumbprint, algorithms: provider.signature_verification_algorithms };
+    client(provider, Arc::new(Witness(Arc::new(verifier))))
+}
+
+fn client(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, BadRoots> {
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|_| BadRoots("TLS could not be set up"))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Witness(inner)))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
@@ -92,6 +120,74 @@ fn platform(provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier
     match rustls_platform_verifier::Verifier::new(provider.clone()) {
         Ok(verifier) => Ok(Arc::new(verifier)),
         Err(_) => Err(BadRoots(NO_ROOTS)),
+    }
+}
+
+/// Accepts one certificate.
+#[derive(Debug)]
+struct Pinned {
+    thumbprint: Thumbprint,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if Thumbprint::of(end_entity) == self.thumbprint {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl Thumbprint {
+    /// Takes 40 hexadecimal digits, in pairs that colons or blanks may part.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut digits = text.bytes().filter(|byte| !b": ".contains(byte));
+        let mut print = [0; 20];
+        for byte in &mut print {
+            let mut digit = || char::from(digits.next()?).to_digit(16);
+            *byte = u8::try_from(digit()? << 4 | digit()?).ok()?;
+        }
+        digits.next().is_none().then_some(Self(print))
+    }
+
+    fn of(certificate: &[u8]) -> Self {
+        let mut print = [0; 20];
+        let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
+        for (byte, of) in print.iter_mut().zip(digest.as_ref()) {
+            *byte = *of;
+        }
+        Self(print)
     }
 }
 
@@ -152,6 +248,8 @@ fn flaw(error: &rustls::Error) -> Flaw {
         Flaw::Expired
     } else if matches!(bad, Bad::NotValidYet | Bad::NotValidYetContext { .. }) {
         Flaw::Early
+    } else if matches!(bad, Bad::ApplicationVerificationFailure) {
+        Flaw::Thumbprint
     } else if matches!(bad, Bad::NotValidForName | Bad::NotValidForNameContext { .. }) {
         Flaw::Name
     } else {
@@ -217,6 +315,7 @@ impl Flaw {
                 Some("if that is a proxy of yours which opens TLS, give its CA with ca-file=")
             }
             Self::Expired | Self::Early => Some("is this machine's clock right?"),
+            Self::Thumbprint => Some("is IDENTITY_SERVER_THUMBPRINT still that of the cluster?"),
             Self::Name => Some("does DNS or a proxy lead there instead of to the vault?"),
             Self::Certificate | Self::Handshake => None,
         }
@@ -228,6 +327,7 @@ impl Flaw {
             Self::Expired => "the server's certificate has expired",
             Self::Early => "the server's certificate is not valid yet",
             Self::Name => "the server's certificate is for another name",
+            Self::Thumbprint => "the server's certificate is another than the one expected",
             Self::Certificate => "the server's certificate is bad",
             Self::Handshake => "the handshake failed",
         }

@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::reason;
-use crate::cli::environment::Environment;
-use crate::cli::environment::IMDS;
 use crate::cli::options::Key;
 use crate::cli::settings::Settings;
 use crate::cli::values::Wrong;
 use crate::http::Client;
 use crate::identity::choice::Choice;
 use crate::identity::choice::Guid;
-use crate::identity::imds::Endpoint;
-use crate::identity::imds::Imds;
+use crate::identity::detect::detect;
+use crate::identity::source::Source;
+use crate::identity::surroundings::Surroundings;
+use crate::identity::taken::Taken;
 use crate::identity::tokens::Tokens;
 use crate::tls::BadRoots;
 use crate::vault::address::SecretAddress;
@@ -31,10 +31,8 @@ use crate::vault::client::Vault;
 pub struct Access {
     /// The vault.
     pub vault: VaultAddress,
-    /// The identity.
-    pub identity: Choice,
-    /// Where the metadata service is, if not where it always is.
-    pub imds: Option<Endpoint>,
+    /// Where tokens come from.
+    pub identity: Taken,
     /// The certificates trusted, if not the system's: the content of the file, not its path.
     pub ca_pem: Option<String>,
 }
@@ -44,25 +42,25 @@ impl Access {
     pub fn to_vault(
         text: &str,
         settings: &Settings,
-        environment: &Environment,
+        here: &Surroundings,
     ) -> Result<Self, Complaint> {
         let (resource, authority) = (settings.given(Key::Resource), settings.given(Key::Authority));
         let vault =
             VaultAddress::parse(text.strip_prefix(MOUNT_FUSE).unwrap_or(text), resource, authority);
         let vault = vault.map_err(|error| complain(&error, error.hint()))?;
-        Self::to(vault, settings, environment)
+        Self::to(vault, settings, here)
     }
 
     /// Understands a secret's URL that was typed.
     pub fn to_secret(
         url: &str,
         settings: &Settings,
-        environment: &Environment,
+        here: &Surroundings,
     ) -> Result<(Self, SecretAddress), Complaint> {
         let (resource, authority) = (settings.given(Key::Resource), settings.given(Key::Authority));
         let secret = SecretAddress::parse(url, resource, authority);
         let secret = secret.map_err(|error| complain(&error, error.hint()))?;
-        let access = Self::to(secret.vault.clone(), settings, environment)?;
+        let access = Self::to(secret.vault.clone(), settings, here)?;
         Ok((access, secret))
     }
 
@@ -70,8 +68,7 @@ impl Access {
     pub fn connect(&self, kept: Option<Guid>) -> Result<(Vault, Tokens), BadRoots> {
         let pem = self.ca_pem.as_ref().map(String::as_bytes);
         let resource = self.vault.resource();
-        let imds = Imds::new(self.imds.as_ref(), pem, resource, self.identity.clone())?;
-        let tokens = Tokens::new(imds, kept);
+        let tokens = Tokens::new(Source::new(&self.identity, resource, pem)?, kept);
         let vault = Vault::new(self.vault.clone(), Client::secure(pem)?, tokens.clone());
         Ok((vault, tokens))
     }
@@ -79,17 +76,12 @@ impl Access {
     fn to(
         vault: VaultAddress,
         settings: &Settings,
-        environment: &Environment,
+        here: &Surroundings,
     ) -> Result<Self, Complaint> {
-        let identity = Choice::parse(settings.text(Key::Identity).unwrap_or_default())
-            .and_then(|choice| choice.with_client_id(environment.azure_client_id.as_deref()))
+        let choice = Choice::parse(settings.text(Key::Identity).unwrap_or_default())
             .map_err(|error| complain(&error, error.hint()))?;
-        let imds = environment.imds.as_deref().map(Endpoint::parse).transpose();
-        let imds = imds.map_err(|error| {
-            Complaint::usage(format!("the environment's {IMDS}: {error}"))
-                .hint("unset the variable for the metadata service of this machine")
-        })?;
-        Ok(Self { vault, identity, imds, ca_pem: settings.parsed(Key::CaFile, certificates)? })
+        let identity = detect(&choice, here).map_err(|error| complain(&error, error.hint()))?;
+        Ok(Self { vault, identity, ca_pem: settings.parsed(Key::CaFile, certificates)? })
     }
 }
 

@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::cli::access::Access;
 use crate::cli::arguments::Mount;
 use crate::cli::complaint::Complaint;
-use crate::cli::environment::Environment;
 use crate::cli::options::Key;
 use crate::cli::owner;
 use crate::cli::owner::Account;
@@ -19,6 +18,7 @@ use crate::cli::settings::complain;
 use crate::cli::values;
 use crate::cli::values::Wrong;
 use crate::fuse::view::View;
+use crate::identity::surroundings::Surroundings;
 use crate::log::Destination;
 use crate::log::Format;
 use crate::model::policy::Policy;
@@ -73,9 +73,9 @@ pub struct Wanted {
 }
 
 /// Understands `akvfs mount`.
-pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complaint> {
+pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
     let settings = &order.settings;
-    let access = Access::to_vault(&order.vault, settings, environment)?;
+    let access = Access::to_vault(&order.vault, settings, here)?;
     let policy = policy(settings)?;
     let own = Account::own();
     let view = view(settings, own, &policy)?;

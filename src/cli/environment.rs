@@ -1,31 +1,44 @@
-//! The environment: the one place that reads it. Empty is unset, as everywhere in Azure.
+//! The environment and the machine, as far as they say who we are: the one place that reads them.
+//! Empty is unset, as everywhere in Azure.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::cli::complaint::Complaint;
+use crate::identity::surroundings::Surroundings;
+use crate::model::secret::SecretBytes;
 
-/// What the environment says, in its own words.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Environment {
-    /// `AZURE_CLIENT_ID`: which user-assigned identity `identity=auto` takes.
-    pub azure_client_id: Option<String>,
-    /// `AZURE_POD_IDENTITY_AUTHORITY_HOST`: where the metadata service is instead.
-    pub imds: Option<String>,
+/// Gathers the facts.
+pub fn read() -> Result<Surroundings, Complaint> {
+    Ok(Surroundings {
+        azure_client_id: text("AZURE_CLIENT_ID")?,
+        default_identity_client_id: text("DEFAULT_IDENTITY_CLIENT_ID")?,
+        identity_endpoint: text("IDENTITY_ENDPOINT")?,
+        identity_header: secret("IDENTITY_HEADER"),
+        identity_server_thumbprint: text("IDENTITY_SERVER_THUMBPRINT")?,
+        imds_endpoint: text("IMDS_ENDPOINT")?,
+        msi_endpoint: text("MSI_ENDPOINT")?,
+        msi_secret: secret("MSI_SECRET"),
+        azure_pod_identity_authority_host: text("AZURE_POD_IDENTITY_AUTHORITY_HOST")?,
+        has_arc_agent: Path::new(ARC_AGENT).exists(),
+    })
 }
 
-impl Environment {
-    /// Reads the environment of this process.
-    pub fn read() -> Result<Self, Complaint> {
-        Ok(Self { azure_client_id: variable("AZURE_CLIENT_ID")?, imds: variable(IMDS)? })
-    }
+fn text(name: &str) -> Result<Option<String>, Complaint> {
+    let text = variable(name).map(OsString::into_string).transpose();
+    text.map_err(|_| Complaint::usage(format!("the environment's {name} is not UTF-8")))
 }
 
-/// The variable that says where the metadata service is.
-pub const IMDS: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+fn secret(name: &str) -> Option<Arc<SecretBytes>> {
+    variable(name).map(|value| Arc::new(SecretBytes::new(value.into_vec())))
+}
 
 #[expect(clippy::disallowed_methods, reason = "this is src/cli/, which may")]
-fn variable(name: &str) -> Result<Option<String>, Complaint> {
-    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let text = value.into_string();
-    text.map(Some).map_err(|_| Complaint::usage(format!("the environment's {name} is not UTF-8")))
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
+
+/// Where the agent's token service is installed.
+const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";

@@ -12,7 +12,7 @@ use crate::cli::access::Access;
 use crate::cli::arguments::List;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
-use crate::cli::environment::Environment;
+use crate::cli::environment;
 use crate::cli::options::Key;
 use crate::cli::output;
 use crate::cli::patience;
@@ -26,7 +26,7 @@ use crate::vault::response::Listed;
 /// Writes the whole list, or nothing of it.
 pub fn run(order: &List) -> Result<(), Complaint> {
     let settings = &order.settings;
-    let access = Access::to_vault(&order.vault, settings, &Environment::read()?)?;
+    let access = Access::to_vault(&order.vault, settings, &environment::read()?)?;
     let limit = settings.duration(Key::OpenTimeout)?;
     verbosity::start(settings)?;
     let listed = patience::ask(&access, limit, walk)?;

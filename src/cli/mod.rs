@@ -16,6 +16,7 @@ pub mod owner;
 pub mod values;
 
 pub mod access;
+pub mod brief;
 pub mod config;
 
 pub mod get;

@@ -5,12 +5,13 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 
 use crate::cli::arguments::Mount;
+use crate::cli::brief;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
 use crate::cli::complaint::reason;
 use crate::cli::complaint::say;
 use crate::cli::config;
-use crate::cli::environment::Environment;
+use crate::cli::environment;
 use crate::cli::options::Key;
 use crate::cli::settings::complain;
 use crate::cli::values::Wrong;
@@ -22,7 +23,7 @@ use crate::supervisor::supervise::Launch;
 
 /// Mounts. Returns when the mount is ready; in the foreground, when it is gone.
 pub fn run(order: &Mount) -> Result<(), Complaint> {
-    let wanted = config::mount(order, &Environment::read()?)?;
+    let wanted = config::mount(order, &environment::read()?)?;
     if order.fake {
         return Ok(());
     }
@@ -30,11 +31,11 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
     let sink = open(&wanted.log)?;
     let mut config = wanted.config;
     config.log = sink.as_ref().map(Sink::format);
-    let brief = serde_json::to_vec(&config);
+    let brief = brief::write(&config);
     let log = sink.map(Sink::into_descriptor);
     let (here, there) = if wanted.foreground { (log, None) } else { (None, log) };
     let launch = Launch {
-        brief: brief.map_err(|error| Complaint::new(Exit::System, error.to_string()))?,
+        brief: brief.map_err(|error| Complaint::new(Exit::System, reason(&error)))?,
         plan: Plan {
             source: wanted.source,
             directory: order.directory.clone(),

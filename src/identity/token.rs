@@ -7,13 +7,11 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::http::Key;
 use crate::identity::choice::Guid;
 use crate::json;
 use crate::model::moment::Moment;
 use crate::model::secret::SecretBytes;
-
-/// No token is longer, not even one with a hundred groups in it.
-const LONGEST: usize = 16 * 1024;
 
 /// No token lives longer.
 const LIFE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -68,8 +66,7 @@ impl Token {
         }
         let secret = json::secret(reply.access_token);
         let secret = secret.ok_or(NoSense("the token is no text"))?;
-        let bytes = secret.expose();
-        if bytes.is_empty() || bytes.len() > LONGEST || !bytes.iter().all(u8::is_ascii_graphic) {
+        if !Key::fits(&secret) {
             return Err(NoSense("the token is empty, too long, or no plain text"));
         }
         let life = life(&reply, date).ok_or(NoSense("the token's life is no number of seconds"))?;

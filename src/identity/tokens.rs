@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::identity::choice::Choice;
 use crate::identity::choice::Guid;
-use crate::identity::imds::Imds;
-use crate::identity::imds::SHORTEST_GAP;
 use crate::identity::no_token::NoToken;
+use crate::identity::source::SHORTEST_GAP;
+use crate::identity::source::Source;
 use crate::identity::token::Token;
 use crate::log;
 use crate::model::moment::Moment;
@@ -32,7 +32,7 @@ const GIVEN_UP: Duration = Duration::from_secs(30);
 pub struct Tokens(Arc<Inner>);
 
 struct Inner {
-    source: Imds,
+    source: Source,
     state: Mutex<State>,
 }
 
@@ -63,7 +63,7 @@ impl Tokens {
     /// The tokens from `source`. `kept` is the identity that [`kept`](Self::kept) named in an
     /// earlier life.
     #[must_use]
-    pub fn new(source: Imds, kept: Option<Guid>) -> Self {
+    pub fn new(source: Source, kept: Option<Guid>) -> Self {
         let state = State { kept, ..State::default() };
         Self(Arc::new(Inner { source, state: Mutex::new(state) }))
     }
@@ -84,7 +84,8 @@ impl Tokens {
             return end.clone();
         }
         let last = flight.borrow().last.clone();
-        let unheard = || Arc::new(NoToken::unheard(self.0.source.choice().clone()));
+        let source = &self.0.source;
+        let unheard = || Arc::new(NoToken::unheard(source.kind(), source.choice().clone()));
         Err(last.unwrap_or_else(unheard))
     }
 
@@ -225,7 +226,6 @@ impl fmt::Debug for Tokens {
 mod tests {
     use super::*;
     use crate::http;
-    use crate::identity::imds::Endpoint;
     use crate::identity::no_token::Reason;
     use crate::stand_in::Act;
     use crate::stand_in::Heard;
@@ -238,9 +238,7 @@ mod tests {
     const ME: &str = "0f0e0d0c-1111-2222-3333-444455556666";
 
     fn from(server: &Server, choice: Choice, kept: Option<Guid>) -> Tokens {
-        let endpoint = Endpoint::parse(&format!("http://{}", server.address())).unwrap();
-        let source = Imds::new(Some(&endpoint), None, RESOURCE, choice).unwrap();
-        Tokens::new(source, kept)
+        Tokens::new(Source::imds(server.address(), choice), kept)
     }
 
     fn soon() -> Moment {

@@ -28,6 +28,7 @@ use serde::Serialize;
 
 use crate::log;
 use crate::log::Format;
+use crate::model::secret::SecretBytes;
 use crate::supervisor::mount::Failed;
 use crate::supervisor::mount::Plan;
 use crate::supervisor::mount::SYSTEM;
@@ -41,8 +42,8 @@ use crate::sys;
 /// All that is needed to mount and to go on serving.
 #[derive(Debug)]
 pub struct Launch {
-    /// The configuration, which the workers alone understand.
-    pub brief: Vec<u8>,
+    /// The configuration, which the workers alone understand, and what is secret about it.
+    pub brief: SecretBytes,
     /// What to mount, and where.
     pub plan: Plan,
     /// The size of the arena in bytes.
@@ -99,7 +100,7 @@ type Outcome = Result<Vec<Warning>, Failed>;
 /// Mounts, and returns when the mount is ready.
 pub fn start(launch: Launch) -> Result<Started, Failed> {
     let system = |error: io::Error| Failed::new(SYSTEM, format!("cannot start: {error}"));
-    let brief = sealed("akvfs-brief", &launch.brief).map_err(system)?;
+    let brief = sealed("akvfs-brief", launch.brief.expose()).map_err(system)?;
     let directory = launch.plan.directory.clone();
     let orders = Orders {
         plan: launch.plan,

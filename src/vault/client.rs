@@ -13,7 +13,8 @@ use crate::clock;
 use crate::http;
 use crate::http::Answer;
 use crate::http::Client;
-use crate::http::Get;
+use crate::http::Key;
+use crate::http::Request;
 use crate::identity::token::Token;
 use crate::identity::tokens::Tokens;
 use crate::log;
@@ -167,14 +168,13 @@ impl Vault {
         cap: usize,
         deadline: Moment,
     ) -> Result<Answer, Trouble> {
-        let get = Get {
-            url,
-            bearer: Some(token.secret()),
+        let request = Request {
+            key: Some(Key::Bearer(token.secret())),
             headers: &[("accept", "application/json")],
-            cap,
+            ..Request::get(url, cap)
         };
         let left = deadline.since(clock::now());
-        self.http.get(get, left).await.map_err(Trouble::from)
+        self.http.send(request, left).await.map_err(Trouble::from)
     }
 
     fn challenge(&self, answer: &Answer) -> Challenge {
@@ -284,8 +284,7 @@ mod tests {
 
     use super::*;
     use crate::identity::choice::Choice;
-    use crate::identity::imds::Endpoint;
-    use crate::identity::imds::Imds;
+    use crate::identity::source::Source;
     use crate::stand_in::Act;
     use crate::stand_in::Authority;
     use crate::stand_in::Heard;
@@ -312,8 +311,7 @@ mod tests {
                 Act::Say(token_reply(&format!("t{number}"), APP, 86_400, RESOURCE))
             })
             .await;
-            let endpoint = Endpoint::parse(&format!("http://{}", imds.address())).unwrap();
-            let source = Imds::new(Some(&endpoint), None, RESOURCE, Choice::Auto).unwrap();
+            let source = Source::imds(imds.address(), Choice::Auto);
             let host = format!("localhost:{}", server.port());
             let authority_host = Some("https://login.example");
             let address = VaultAddress::parse(&host, Some(RESOURCE), authority_host).unwrap();
@@ -457,8 +455,7 @@ mod tests {
             Act::Say(answer(400, &[], body))
         })
         .await;
-        let endpoint = Endpoint::parse(&format!("http://{}", none.address())).unwrap();
-        let source = Imds::new(Some(&endpoint), None, RESOURCE, Choice::Auto).unwrap();
+        let source = Source::imds(none.address(), Choice::Auto);
         let vault = Vault { tokens: Tokens::new(source, None), ..world.vault.clone() };
         let deadline = clock::now() + Duration::from_secs(10);
         let problem = vault.page(None, deadline).await.unwrap_err();

@@ -14,7 +14,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ("clock", &["model"], &["rustix"]),
     ("json", &["model"], &["serde", "serde_json", "zeroize"]),
     ("log", &["clock"], &["rustix", "serde"]),
-    ("tls", &[], &["rustls", "rustls_platform_verifier"]),
+    ("tls", &[], &["aws_lc_rs", "rustls", "rustls_platform_verifier", "serde"]),
     (
         "http",
         &["model", "tls"],
@@ -23,7 +23,7 @@ pub(crate) const ROOMS: &[Room] = &[
     (
         "identity",
         &["clock", "http", "json", "log", "model", "tls"],
-        &["httpdate", "parking_lot", "serde", "serde_json", "tokio", "url"],
+        &["httpdate", "parking_lot", "rustix", "serde", "serde_json", "tokio", "url"],
     ),
     (
         "vault",

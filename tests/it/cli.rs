@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::fs::File;
+use std::io::Seek;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,12 +14,15 @@ use std::process::Stdio;
 
 use akvfs::cli::arguments;
 use akvfs::cli::arguments::Order;
+use akvfs::cli::brief;
 use akvfs::cli::config;
 use akvfs::cli::config::Wanted;
-use akvfs::cli::environment::Environment;
 use akvfs::cli::options::Key;
 use akvfs::cli::options::Kind;
 use akvfs::cli::options::OPTIONS;
+use akvfs::identity::surroundings::Surroundings;
+use rustix::fs::MemfdFlags;
+use rustix::fs::memfd_create;
 
 use crate::program::Nobody;
 use crate::program::akvfs;
@@ -234,7 +239,7 @@ fn wanted(vault: &str, options: &[&str]) -> Result<Wanted, String> {
     let line: Vec<OsString> = line.iter().map(OsString::from).collect();
     let order = arguments::read(&line).map_err(|complaint| complaint.to_string())?;
     let Order::Mount(order) = order else { panic!("{order:?}") };
-    config::mount(&order, &Environment::default()).map_err(|complaint| complaint.to_string())
+    config::mount(&order, &Surroundings::default()).map_err(|complaint| complaint.to_string())
 }
 
 fn ca_files() -> [String; 2] {
@@ -321,9 +326,12 @@ fn a_brief_is_read_back_as_it_was_written() {
     let config = wanted("my-vault", &["-o", "secrets=a:b,gid=60,newline,-v"]);
     assert!(config.is_err(), "-v is no mount option");
     let config = wanted("my-vault", &["-o", "secrets=a:b,gid=60,newline,verbose"]).unwrap().config;
-    let brief = serde_json::to_string(&config).unwrap();
-    let read: config::Config = serde_json::from_str(&brief).unwrap();
-    assert_eq!(format!("{read:?}"), format!("{config:?}"));
+    let written = brief::write(&config).unwrap();
+    let memory = memfd_create("brief", MemfdFlags::CLOEXEC).unwrap();
+    let mut file = File::from(memory);
+    file.write_all(written.expose()).unwrap();
+    file.rewind().unwrap();
+    assert_eq!(format!("{:?}", brief::read(file).unwrap()), format!("{config:?}"));
 }
 
 #[test]

@@ -13,11 +13,11 @@ use akvfs::cli::arguments;
 use akvfs::cli::arguments::Order;
 use akvfs::cli::complaint::Exit;
 use akvfs::cli::config;
-use akvfs::cli::environment::Environment;
 use akvfs::cli::options;
 use akvfs::cli::options::OPTIONS;
 use akvfs::cli::options::Opt;
 use akvfs::fuse::errno::errno;
+use akvfs::identity::surroundings::Surroundings;
 use akvfs::model::failure::Denial;
 use akvfs::model::failure::Failure;
 use akvfs::model::failure::Refusal;
@@ -291,7 +291,7 @@ fn obeyed(program: &str, words: &[&str]) -> Result<bool, String> {
         arguments.push("--help".into());
     }
     let order = arguments::read(&arguments).map_err(|complaint| complaint.to_string())?;
-    let environment = Environment::default();
+    let environment = Surroundings::default();
     let meant = match order {
         Order::Mount(order) => config::mount(&order, &environment).map(|wanted| wanted.warnings),
         Order::List(order) => {

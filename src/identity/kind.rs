@@ -1,0 +1,80 @@
+//! The kinds of sources that tokens come from, and what people call them.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// A kind of source.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// App Service, Functions, Container Apps, Automation.
+    AppService,
+    /// A Service Fabric cluster.
+    ServiceFabric,
+    /// Azure ML; App Service spoke like this before 2019.
+    AzureMl,
+    /// Cloud Shell.
+    CloudShell,
+    /// A machine elsewhere with the agent of Azure Arc.
+    Arc,
+    /// The metadata service of an Azure machine.
+    Imds,
+}
+
+impl Kind {
+    /// The name that status and options have for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AppService => "app-service",
+            Self::ServiceFabric => "service-fabric",
+            Self::AzureMl => "azure-ml",
+            Self::CloudShell => "cloud-shell",
+            Self::Arc => "arc",
+            Self::Imds => "imds",
+        }
+    }
+
+    /// Who it is, within a sentence.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::AppService => "App Service",
+            Self::ServiceFabric => "Service Fabric",
+            Self::AzureMl => "Azure ML",
+            Self::CloudShell => "Cloud Shell",
+            Self::Arc => "the Azure Arc agent",
+            Self::Imds => "the metadata service",
+        }
+    }
+
+    /// Whose identities it speaks for.
+    #[must_use]
+    pub const fn holder(self) -> &'static str {
+        match self {
+            Self::AppService => "this app",
+            Self::ServiceFabric => "this application",
+            Self::AzureMl => "this compute",
+            Self::CloudShell => "this shell",
+            Self::Arc | Self::Imds => "this machine",
+        }
+    }
+
+    /// What to look at where it does not answer.
+    #[must_use]
+    pub const fn silence(self) -> &'static str {
+        match self {
+            Self::AppService | Self::ServiceFabric => {
+                "IDENTITY_ENDPOINT says where it is, and is read while mounting: has it changed?"
+            }
+            Self::AzureMl | Self::CloudShell => {
+                "MSI_ENDPOINT says where it is, and is read while mounting: has it changed?"
+            }
+            Self::Arc => "does it run? azcmagent show tells, and systemctl status himdsd",
+            Self::Imds => {
+                "only machines in Azure have it; there, see whether a firewall keeps the user \
+                 that this runs as from 169.254.169.254"
+            }
+        }
+    }
+}

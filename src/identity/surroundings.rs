@@ -1,0 +1,31 @@
+//! What a machine and an environment say about who we are: plain facts, gathered once, by whoever
+//! mounts. Empty is unset, as everywhere in Azure.
+
+use std::sync::Arc;
+
+use crate::model::secret::SecretBytes;
+
+/// The facts, each under the name of its variable. What is secret prints its length alone.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `AZURE_CLIENT_ID`.
+    pub azure_client_id: Option<String>,
+    /// `DEFAULT_IDENTITY_CLIENT_ID`.
+    pub default_identity_client_id: Option<String>,
+    /// `IDENTITY_ENDPOINT`.
+    pub identity_endpoint: Option<String>,
+    /// `IDENTITY_HEADER`.
+    pub identity_header: Option<Arc<SecretBytes>>,
+    /// `IDENTITY_SERVER_THUMBPRINT`.
+    pub identity_server_thumbprint: Option<String>,
+    /// `IMDS_ENDPOINT`.
+    pub imds_endpoint: Option<String>,
+    /// `MSI_ENDPOINT`.
+    pub msi_endpoint: Option<String>,
+    /// `MSI_SECRET`.
+    pub msi_secret: Option<Arc<SecretBytes>>,
+    /// `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
+    pub azure_pod_identity_authority_host: Option<String>,
+    /// Whether the agent of Azure Arc is installed.
+    pub has_arc_agent: bool,
+}
