@@ -2,6 +2,7 @@
 //! Empty is unset, as everywhere in Azure.
 
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,17 @@ use crate::model::secret::SecretBytes;
 pub fn read() -> Result<Surroundings, Complaint> {
     Ok(Surroundings {
         azure_client_id: text("AZURE_CLIENT_ID")?,
+        azure_tenant_id: text("AZURE_TENANT_ID")?,
+        azure_client_secret: secret("AZURE_CLIENT_SECRET"),
+        azure_client_certificate_path: text("AZURE_CLIENT_CERTIFICATE_PATH")?,
+        azure_client_certificate_password: secret("AZURE_CLIENT_CERTIFICATE_PASSWORD"),
+        azure_client_send_certificate_chain: text("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")?,
+        azure_federated_token_file: text("AZURE_FEDERATED_TOKEN_FILE")?,
+        azure_authority_host: text("AZURE_AUTHORITY_HOST")?,
+        azure_kubernetes_token_proxy: text("AZURE_KUBERNETES_TOKEN_PROXY")?,
+        azure_kubernetes_sni_name: text("AZURE_KUBERNETES_SNI_NAME")?,
+        azure_kubernetes_ca_file: text("AZURE_KUBERNETES_CA_FILE")?,
+        azure_kubernetes_ca_data: text("AZURE_KUBERNETES_CA_DATA")?,
         default_identity_client_id: text("DEFAULT_IDENTITY_CLIENT_ID")?,
         identity_endpoint: text("IDENTITY_ENDPOINT")?,
         identity_header: secret("IDENTITY_HEADER"),
@@ -23,6 +35,7 @@ pub fn read() -> Result<Surroundings, Complaint> {
         msi_secret: secret("MSI_SECRET"),
         azure_pod_identity_authority_host: text("AZURE_POD_IDENTITY_AUTHORITY_HOST")?,
         has_arc_agent: Path::new(ARC_AGENT).exists(),
+        is_in_azure: fs::read(ASSET_TAG).is_ok_and(|tag| tag.trim_ascii() == AZURE),
     })
 }
 
@@ -42,3 +55,7 @@ fn variable(name: &str) -> Option<OsString> {
 
 /// Where the agent's token service is installed.
 const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
+
+/// Where the kernel shows what the firmware says of the machine, and what Azure's says.
+const ASSET_TAG: &str = "/sys/class/dmi/id/chassis_asset_tag";
+const AZURE: &[u8] = b"7783-7084-3265-9085-8269-3286-77";
