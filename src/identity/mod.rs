@@ -9,6 +9,7 @@ pub mod surroundings;
 pub mod detect;
 pub mod taken;
 
+mod date;
 pub mod token;
 
 pub mod no_token;

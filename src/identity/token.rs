@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::http::Key;
 use crate::identity::choice::Guid;
+use crate::identity::date;
 use crate::json;
 use crate::model::moment::Moment;
 use crate::model::secret::SecretBytes;
@@ -61,7 +62,9 @@ impl Token {
         if !reply.token_type.eq_ignore_ascii_case("bearer") {
             return Err(NoSense("the token is of another type than Bearer"));
         }
-        if reply.resource.as_deref().is_some_and(|named| !same(named, resource)) {
+        // Azure Arc has the field, and nothing in it.
+        let named = reply.resource.as_deref().filter(|named| !named.is_empty());
+        if named.is_some_and(|named| !same(named, resource)) {
             return Err(NoSense("the token is for another resource"));
         }
         let secret = json::secret(reply.access_token);
@@ -120,26 +123,36 @@ impl Token {
 /// How long the token lives from the moment of the answer. `expires_in` says it outright; without
 /// it the end is taken against the server's own clock, never this machine's.
 fn life(reply: &Reply<'_>, date: Option<SystemTime>) -> Option<Duration> {
-    let span = match reply.expires_in {
-        Some(raw) => seconds(raw)?,
-        None => {
-            let end = seconds(reply.expires_on?)?;
-            let now = match date.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok()) {
-                Some(now) => i64::try_from(now.as_secs()).ok()?,
-                None => seconds(reply.not_before?)?,
-            };
-            end.checked_sub(now)?
+    let span = match (reply.expires_in, reply.expires_on) {
+        (Some(raw), _) => number(raw)?,
+        (None, None) => return None,
+        (None, Some(raw)) => {
+            let end = number(raw).or_else(|| date::seconds(&bare(raw)));
+            let now = date.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok());
+            match (end?, now) {
+                // No end of a token lies so far back: it is a span, and has been seen.
+                (end, _) if end < EARLIEST => end,
+                (end, Some(now)) => end.checked_sub(i64::try_from(now.as_secs()).ok()?)?,
+                (end, None) => end.checked_sub(number(reply.not_before?)?)?,
+            }
         }
     };
     Some(Duration::from_secs(u64::try_from(span).unwrap_or(0)))
 }
 
 /// A whole number, bare or in quotes: the services write it both ways.
-fn seconds(raw: &RawValue) -> Option<i64> {
-    let text = raw.get();
-    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    bare.unwrap_or(text).parse().ok()
+fn number(raw: &RawValue) -> Option<i64> {
+    bare(raw).parse().ok()
 }
+
+/// What is in the quotes, if there are any. Some services write even a plus as an escape.
+fn bare(raw: &RawValue) -> Cow<'_, str> {
+    let text: Option<String> = serde_json::from_str(raw.get()).ok();
+    text.map_or(Cow::Borrowed(raw.get()), Cow::Owned)
+}
+
+/// The year 2001, before which nobody issued tokens.
+const EARLIEST: i64 = 978_307_200;
 
 fn same(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
