@@ -15,7 +15,10 @@ use rcgen::DnType;
 use rcgen::IsCa;
 use rcgen::Issuer;
 use rcgen::KeyPair;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::CertifiedKey;
+use rustls::sign::SingleCertAndKey;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
@@ -278,6 +281,27 @@ impl Authority {
             )
             .unwrap()
     }
+}
+
+/// A certificate that nobody vouches for, by a key of its own.
+pub(crate) fn unvouched() -> (CertificateDer<'static>, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["elsewhere.example".to_owned()]).unwrap();
+    (params.self_signed(&key).unwrap().der().clone(), key)
+}
+
+/// Shows a certificate, and proves it with a key, whether or not it is the certificate's.
+pub(crate) fn shows(certificate: &CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+    let certified = CertifiedKey::new(vec![certificate.clone()], key);
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Waits until something is so, for at most ten seconds.

@@ -181,7 +181,8 @@ impl Thumbprint {
         digits.next().is_none().then_some(Self(print))
     }
 
-    fn of(certificate: &[u8]) -> Self {
+    /// The thumbprint of a certificate.
+    pub(crate) fn of(certificate: &[u8]) -> Self {
         let mut print = [0; 20];
         let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
         for (byte, of) in print.iter_mut().zip(digest.as_ref()) {
@@ -381,3 +382,24 @@ impl fmt::Display for BadRoots {
 impl std::error::Error for BadRoots {}
 
 const NO_ROOTS: &str = "this machine has no CA certificates";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thumbprint_is_read_as_people_write_it() {
+        let digits = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+        let spaced =
+            digits.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase());
+        let spaced: Vec<String> = spaced.collect();
+        for text in [digits, &digits.to_uppercase(), &spaced.join(":"), &spaced.join(" ")] {
+            assert_eq!(Thumbprint::parse(text), Some(Thumbprint::of(b"")), "{text}");
+        }
+        for bad in
+            ["", "da39", &digits[1..], &format!("{digits}0"), &digits.replace('d', "g"), "\u{fffd}"]
+        {
+            assert_eq!(Thumbprint::parse(bad), None, "{bad}");
+        }
+    }
+}

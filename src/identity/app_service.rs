@@ -44,3 +44,71 @@ impl AppService {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stand_in::Act;
+    use crate::stand_in::Server;
+    use crate::stand_in::answer;
+
+    const RESOURCE: &str = "https://vault.azure.net";
+    const ME: &str = "0f0e0d0c-1111-2222-3333-444455556666";
+    const TOKEN: &str = r#"{"access_token":"t","expires_on":"1621703673","resource":"https://vault.azure.net","token_type":"Bearer","client_id":"0f0e0d0c-1111-2222-3333-444455556666"}"#;
+    const DATE: &str = "date: Fri, 21 May 2021 17:14:33 GMT";
+
+    async fn asked(server: &Server, choice: &Choice) -> Result<Token, Reason> {
+        let url = format!("http://{}/msi/token", server.address());
+        let source = AppService::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE).unwrap();
+        source.ask(choice, &SecretBytes::new(b"header-1".to_vec())).await
+    }
+
+    #[tokio::test]
+    async fn it_is_asked_in_its_own_words_for_each_choice() {
+        let arm = format!(
+            "/subscriptions/{ME}/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/web"
+        );
+        for (choice, tail) in [
+            ("auto".to_owned(), String::new()),
+            ("system".to_owned(), String::new()),
+            (format!("client-id:{ME}"), format!("&client_id={ME}")),
+            (format!("object-id:{ME}"), format!("&object_id={ME}")),
+            (format!("resource-id:{arm}"), format!("&mi_res_id={}", arm.replace('/', "%2F"))),
+        ] {
+            let server = Server::plain(|_, _| Act::Say(answer(200, &[DATE], TOKEN))).await;
+            let token = asked(&server, &Choice::parse(&choice).unwrap()).await.unwrap();
+            assert_eq!(token.client_id().unwrap().as_str(), ME);
+            let heard = server.heard();
+            assert_eq!(heard.len(), 1);
+            assert_eq!(
+                heard[0].line(),
+                format!(
+                    "GET /msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fvault.azure.net{tail} HTTP/1.1"
+                )
+            );
+            assert_eq!(heard[0].header("x-identity-header"), Some("header-1"));
+            assert_eq!(heard[0].header("authorization"), None);
+            assert_eq!(heard[0].header("secret"), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_it_says_instead_of_a_token_is_understood() {
+        let lower = r#"{"statusCode":400,"message":"Unable to load the proper Managed Identity."}"#;
+        let upper = r#"{"StatusCode":400,"Message":"No Managed Identity found for specified ClientId/ResourceId/PrincipalId."}"#;
+        let refused = |status| Reason::Refused { status, code: None };
+        for (status, body, reason) in [
+            (400, lower, Reason::NoIdentity),
+            (400, upper, Reason::NoIdentity),
+            (401, "", refused(401)),
+            (403, "<html>", refused(403)),
+            (404, "", refused(404)),
+            (429, "", Reason::Busy { status: 429 }),
+            (500, "{}", Reason::Busy { status: 500 }),
+            (503, "", Reason::Busy { status: 503 }),
+        ] {
+            let server = Server::plain(move |_, _| Act::Say(answer(status, &[], body))).await;
+            assert_eq!(asked(&server, &Choice::Auto).await.unwrap_err(), reason, "{status}");
+        }
+    }
+}

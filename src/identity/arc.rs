@@ -80,3 +80,81 @@ fn refused(answer: &Answer) -> Reason {
     let refusal: Option<Refusal> = json::object(answer.body.expose());
     Reason::of(answer.status, refusal.map(|refusal| refusal.error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stand_in::Act;
+    use crate::stand_in::Server;
+    use crate::stand_in::answer;
+
+    const RESOURCE: &str = "https://vault.azure.net";
+    async fn asked(server: &Server) -> Result<Token, Reason> {
+        let url = format!("http://{}/metadata/identity/oauth2/token", server.address());
+        let source = AzureArc::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE);
+        source.unwrap().ask().await
+    }
+
+    fn challenge(line: &str) -> Act {
+        let body = r#"{"error":"unauthorized_client","error_description":"Missing Basic Authorization header"}"#;
+        Act::Say(answer(401, &[line], body))
+    }
+
+    /// Paths that exist, and that whoever sits on the agent's port would like to have read to him.
+    #[tokio::test]
+    async fn no_challenge_has_a_file_read_that_is_no_key_of_the_agent() {
+        for line in [
+            "www-authenticate: Basic realm=/etc/passwd",
+            "www-authenticate: Basic realm=/etc/shadow.key",
+            "www-authenticate: Basic realm=/var/opt/azcmagent/tokens/../../../../etc/passwd",
+            "www-authenticate: Basic realm=\"/var/opt/azcmagent/tokens/a.key\"",
+            "www-authenticate: Basic realm=file:///var/opt/azcmagent/tokens/a.key",
+            "www-authenticate: Basic realm=",
+            "www-authenticate: Basic",
+            "www-authenticate: Bearer realm=/var/opt/azcmagent/tokens/a.key",
+            "www-authenticate: Basic realm=/var/opt/azcmagent/tokens/a.key\r\nwww-authenticate: Basic realm=/etc/passwd",
+            "x-nothing: at all",
+        ] {
+            let server = Server::plain(move |_, _| challenge(line)).await;
+            let reason = asked(&server).await.unwrap_err();
+            assert!(matches!(reason, Reason::Nonsense(_)), "{line}: {reason:?}");
+            assert_eq!(server.requests(), 1, "{line}");
+            assert_eq!(server.heard()[0].header("authorization"), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_asked_in_its_own_words() {
+        let key = "www-authenticate: Basic realm=/var/opt/azcmagent/tokens/none-such.key";
+        let server = Server::plain(move |_, _| challenge(key)).await;
+        assert!(matches!(asked(&server).await.unwrap_err(), Reason::NoKey(_)));
+        let heard = server.heard();
+        assert_eq!(
+            heard[0].line(),
+            "GET /metadata/identity/oauth2/token?api-version=2020-06-01&resource=https%3A%2F%2Fvault.azure.net HTTP/1.1"
+        );
+        assert_eq!((heard.len(), heard[0].header("metadata")), (1, Some("true")));
+    }
+
+    #[tokio::test]
+    async fn a_token_without_a_challenge_is_none_of_the_agents() {
+        let reply = crate::stand_in::token_reply("t", "somebody", 60, RESOURCE);
+        let server = Server::plain(move |_, _| Act::Say(reply.clone())).await;
+        assert!(matches!(asked(&server).await.unwrap_err(), Reason::Nonsense(_)));
+    }
+
+    #[tokio::test]
+    async fn what_it_says_instead_of_a_challenge_is_understood() {
+        let code = Some("invalid_request".to_owned());
+        for (status, reason) in [
+            (400, Reason::Refused { status: 400, code: code.clone() }),
+            (403, Reason::Refused { status: 403, code }),
+            (429, Reason::Busy { status: 429 }),
+            (500, Reason::Busy { status: 500 }),
+        ] {
+            let body = r#"{"error":"invalid_request","error_description":"prose"}"#;
+            let server = Server::plain(move |_, _| Act::Say(answer(status, &[], body))).await;
+            assert_eq!(asked(&server).await.unwrap_err(), reason);
+        }
+    }
+}

@@ -100,3 +100,122 @@ impl fmt::Display for NoKey {
         write!(out, "the user {user} cannot read the key in {FOLDER}: {why}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::CWD;
+    use rustix::fs::FileType;
+    use rustix::fs::mknodat;
+
+    use super::*;
+
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("akvfs-arc-{}-{test}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn path(&self, name: &str) -> String {
+            self.0.join(name).to_str().unwrap().to_owned()
+        }
+
+        fn read(&self, path: &str) -> Result<SecretBytes, Reason> {
+            read_in(self.0.to_str().unwrap(), path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_anew_each_time_as_it_is() {
+        let folder = Folder::new("read");
+        let path = folder.path("0f0e0d0c-1111-2222.key");
+        for key in ["c2VjcmV0", &"x".repeat(4096)] {
+            std::fs::write(&path, key).unwrap();
+            assert_eq!(folder.read(&path).unwrap().expose(), key.as_bytes());
+        }
+    }
+
+    #[test]
+    fn only_a_plain_name_with_the_right_ending_directly_in_the_folder_is_a_key() {
+        for bad in [
+            "",
+            "/",
+            "a.key",
+            "/etc/passwd",
+            "/etc/a.key",
+            "/var/opt/azcmagent/tokens",
+            "/var/opt/azcmagent/tokens/",
+            "/var/opt/azcmagent/tokens/.key",
+            "/var/opt/azcmagent/tokens/..key",
+            "/var/opt/azcmagent/tokens/a",
+            "/var/opt/azcmagent/tokens/a.KEY",
+            "/var/opt/azcmagent/tokens/a.key.pem",
+            "/var/opt/azcmagent/tokens/a.key/",
+            "/var/opt/azcmagent/tokens/b/a.key",
+            "/var/opt/azcmagent/tokens/../a.key",
+            "/var/opt/azcmagent/tokens/../tokens/a.key",
+            "/var/opt/azcmagent/tokens/./a.key",
+            "/var/opt/azcmagent/tokens//a.key",
+            "/var/opt/azcmagent/tokens2/a.key",
+            "/var/opt/azcmagent/tokens/a b.key",
+            "/var/opt/azcmagent/tokens/a\0.key",
+            "/VAR/opt/azcmagent/tokens/a.key",
+            "//var/opt/azcmagent/tokens/a.key",
+            "\"/var/opt/azcmagent/tokens/a.key\"",
+            " /var/opt/azcmagent/tokens/a.key",
+        ] {
+            assert_eq!(name(FOLDER, bad), None, "{bad:?}");
+        }
+        assert_eq!(name(FOLDER, "/var/opt/azcmagent/tokens/a-1.key"), Some("a-1.key"));
+        let long = format!("{FOLDER}/{}.key", "a".repeat(252));
+        assert_eq!(name(FOLDER, &long), None);
+    }
+
+    #[test]
+    fn what_is_no_short_regular_file_of_one_word_is_not_read() {
+        let folder = Folder::new("kinds");
+        let path = folder.path("a.key");
+        let nonsense = || {
+            let read = folder.read(&path);
+            assert!(matches!(read, Err(Reason::Nonsense(_))), "{read:?}");
+            std::fs::remove_file(&path).unwrap();
+        };
+        symlink("/etc/passwd", &path).unwrap();
+        nonsense();
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        nonsense();
+        for content in
+            ["", "two words", "a\nb", "ends in a line feed\n", "\u{e9}", &"x".repeat(4097)]
+        {
+            std::fs::write(&path, content).unwrap();
+            nonsense();
+        }
+        std::fs::create_dir(&path).unwrap();
+        assert!(matches!(folder.read(&path), Err(Reason::Nonsense(_))));
+    }
+
+    /// Seen in the field: the error spoke of another service, and nobody thought of the file.
+    #[test]
+    fn who_may_not_read_the_key_is_told_folder_and_user_and_what_to_do() {
+        let no_key = NoKey { user: "nobody".to_owned(), errno: Errno::ACCESS };
+        let text = no_key.to_string();
+        assert!(text.contains("nobody") && text.contains(FOLDER), "{text}");
+        assert!(no_key.hint().unwrap().contains("group himds"));
+        let folder = Folder::new("missing");
+        let missing = folder.read(&folder.path("a.key")).unwrap_err();
+        let Reason::NoKey(no_key) = missing else { panic!("{missing:?}") };
+        assert_eq!(no_key.hint(), None);
+        assert!(!no_key.user.is_empty());
+    }
+}

@@ -43,3 +43,45 @@ impl CloudShell {
         Err(Reason::of(heard.answer.status, refusal.map(|refusal| refusal.error.code)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stand_in::Act;
+    use crate::stand_in::Server;
+    use crate::stand_in::answer;
+
+    const RESOURCE: &str = "https://vault.azure.net";
+    async fn asked(server: &Server) -> Result<Token, Reason> {
+        let url = format!("http://{}/oauth2/token", server.address());
+        let source = CloudShell::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE);
+        source.unwrap().ask().await
+    }
+
+    #[tokio::test]
+    async fn it_is_posted_one_field() {
+        let server = Server::plain(|_, _| {
+            Act::Say(crate::stand_in::token_reply("t", "somebody", 60, RESOURCE))
+        })
+        .await;
+        asked(&server).await.unwrap();
+        let heard = server.heard();
+        assert_eq!((heard.len(), heard[0].line()), (1, "POST /oauth2/token HTTP/1.1"));
+        assert_eq!(heard[0].body(), "resource=https%3A%2F%2Fvault.azure.net");
+        let form = Some("application/x-www-form-urlencoded");
+        assert_eq!(
+            (heard[0].header("content-type"), heard[0].header("metadata")),
+            (form, Some("true"))
+        );
+    }
+
+    #[tokio::test]
+    async fn its_codes_are_nested_and_its_prose_is_not_repeated() {
+        let body = r#"{"error":{"code":"AudienceNotSupported","message":"Audience https://x.example/ is not supported."}}"#;
+        let server = Server::plain(move |_, _| Act::Say(answer(400, &[], body))).await;
+        let code = Some("AudienceNotSupported".to_owned());
+        assert_eq!(asked(&server).await.unwrap_err(), Reason::Refused { status: 400, code });
+        let server = Server::plain(move |_, _| Act::Say(answer(503, &[], body))).await;
+        assert_eq!(asked(&server).await.unwrap_err(), Reason::Busy { status: 503 });
+    }
+}
