@@ -225,3 +225,168 @@ impl fmt::Display for Undecided {
 }
 
 impl std::error::Error for Undecided {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: &str = "0f0e0d0c-1111-2222-3333-444455556666";
+    const PRINT: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    const NEAR: &str = "http://127.0.0.1:42356/msi/token";
+    const FAR: &str = "http://203.0.113.9/msi/token";
+    const SECURE: &str = "https://10.0.0.4:2377/token";
+
+    /// What an environment with these variables comes to; `agent` stands for the agent of Arc.
+    fn here(variables: &[(&str, &str)]) -> Surroundings {
+        let mut here = Surroundings::default();
+        for (name, value) in variables {
+            let text = Some((*value).to_owned());
+            let secret = Some(Arc::new(SecretBytes::new(value.as_bytes().to_vec())));
+            match *name {
+                CLIENT_ID => here.azure_client_id = text,
+                "DEFAULT_IDENTITY_CLIENT_ID" => here.default_identity_client_id = text,
+                ENDPOINT => here.identity_endpoint = text,
+                HEADER => here.identity_header = secret,
+                THUMBPRINT => here.identity_server_thumbprint = text,
+                "IMDS_ENDPOINT" => here.imds_endpoint = text,
+                MSI_ENDPOINT => here.msi_endpoint = text,
+                MSI_SECRET => here.msi_secret = secret,
+                POD_IDENTITY => here.azure_pod_identity_authority_host = text,
+                "agent" => here.has_arc_agent = true,
+                other => panic!("{other}"),
+            }
+        }
+        here
+    }
+
+    fn took(choice: &str, variables: &[(&str, &str)]) -> Result<Taken, Undecided> {
+        detect(&Choice::parse(choice).unwrap(), &here(variables))
+    }
+
+    /// The whole table: what is set, and which source that is.
+    #[test]
+    fn the_first_source_that_is_configured_is_taken() {
+        let (endpoint, header) = ((ENDPOINT, NEAR), (HEADER, "h"));
+        let (msi, secret) = ((MSI_ENDPOINT, NEAR), (MSI_SECRET, "s"));
+        let (imds, print) = (("IMDS_ENDPOINT", NEAR), (THUMBPRINT, PRINT));
+        let cluster = (ENDPOINT, SECURE);
+        for (set, kind, is_secret) in [
+            (&[][..], Kind::Imds, false),
+            (&[(POD_IDENTITY, "http://10.0.0.9:2579")], Kind::Imds, false),
+            (&[endpoint, header], Kind::AppService, true),
+            (&[endpoint, header, imds], Kind::AppService, true),
+            (&[endpoint, header, msi, secret], Kind::AppService, true),
+            (&[(ENDPOINT, "https://203.0.113.9/x"), header], Kind::AppService, true),
+            (&[cluster, header, print], Kind::ServiceFabric, true),
+            (&[cluster, header, print, msi, secret, ("agent", "")], Kind::ServiceFabric, true),
+            (&[msi, secret], Kind::AzureMl, true),
+            (&[msi, secret, endpoint, imds], Kind::AzureMl, true),
+            (&[msi], Kind::CloudShell, false),
+            (&[msi, ("agent", "")], Kind::CloudShell, false),
+            (&[endpoint, imds], Kind::Arc, false),
+            (&[("agent", "")], Kind::Arc, false),
+            (&[("agent", ""), endpoint], Kind::Arc, false),
+            (&[("agent", ""), imds], Kind::Arc, false),
+            (&[("agent", ""), (POD_IDENTITY, NEAR)], Kind::Arc, false),
+        ] {
+            let taken = took("auto", set).unwrap_or_else(|error| panic!("{set:?}: {error}"));
+            assert_eq!(taken.origin.kind(), kind, "{set:?}");
+            assert_eq!(taken.secret.is_some(), is_secret, "{set:?}");
+            assert_eq!(taken.choice, Choice::Auto);
+            // It says why it is none of those before it, each once and in their order.
+            let order = ROWS.map(|row| row.kind);
+            let passed: Vec<Kind> = taken.passed_over.iter().map(|it| it.source).collect();
+            let place = order.iter().position(|it| *it == kind).unwrap();
+            assert_eq!(passed, order[..place], "{set:?}");
+            assert!(taken.passed_over.iter().all(|it| !it.why.is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_set_that_is_not_whole_or_makes_no_sense_is_named() {
+        let (endpoint, header) = ((ENDPOINT, NEAR), (HEADER, "h"));
+        let cluster = (ENDPOINT, SECURE);
+        for (set, named) in [
+            (&[endpoint][..], &[ENDPOINT, HEADER, "IMDS_ENDPOINT"][..]),
+            (&[header], &[HEADER, ENDPOINT]),
+            (&[(THUMBPRINT, PRINT)], &[THUMBPRINT, ENDPOINT]),
+            (&[cluster, (THUMBPRINT, PRINT)], &[THUMBPRINT, HEADER]),
+            (&[(HEADER, "h"), (THUMBPRINT, PRINT)], &[HEADER, ENDPOINT]),
+            (&[(MSI_SECRET, "s")], &[MSI_SECRET, MSI_ENDPOINT]),
+            (&[("IMDS_ENDPOINT", NEAR)], &["IMDS_ENDPOINT", ENDPOINT]),
+            (&[cluster, header, (THUMBPRINT, "abc")], &[THUMBPRINT, "40 hex"]),
+            (&[endpoint, header, (THUMBPRINT, PRINT)], &[ENDPOINT, "https"]),
+            (&[(ENDPOINT, FAR), header], &[ENDPOINT, FAR]),
+            (&[(ENDPOINT, "nonsense"), header], &[ENDPOINT, "nonsense"]),
+            (&[(MSI_ENDPOINT, FAR), (MSI_SECRET, "s")], &[MSI_ENDPOINT, FAR]),
+            (&[(MSI_ENDPOINT, FAR)], &[MSI_ENDPOINT, FAR]),
+            (&[(ENDPOINT, FAR), ("IMDS_ENDPOINT", NEAR)], &[ENDPOINT, FAR]),
+            (&[(ENDPOINT, SECURE), ("IMDS_ENDPOINT", NEAR)], &[ENDPOINT, "this machine"]),
+            (&[(ENDPOINT, SECURE), ("agent", "")], &[ENDPOINT, "this machine"]),
+            (&[(POD_IDENTITY, FAR)], &[POD_IDENTITY]),
+            (&[(POD_IDENTITY, "http://203.0.113.9")], &[POD_IDENTITY, "203.0.113.9"]),
+            (&[endpoint, (HEADER, "two words")], &[HEADER]),
+            (&[endpoint, (HEADER, "canary\r\nx: y")], &[HEADER]),
+            (&[(MSI_ENDPOINT, NEAR), (MSI_SECRET, "\u{e9}")], &[MSI_SECRET]),
+            (&[(CLIENT_ID, "web-1")], &[CLIENT_ID, "web-1", "GUID"]),
+            (&[endpoint, header, (CLIENT_ID, "web-1")], &[CLIENT_ID, "web-1", "GUID"]),
+        ] {
+            let error = took("auto", set).expect_err(&format!("{set:?}"));
+            let text = error.to_string();
+            assert!(named.iter().all(|name| text.contains(name)), "{set:?}: {text}");
+            assert!(!text.contains("canary") && error.hint().is_some(), "{set:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_choice_goes_to_who_can_be_told_and_is_refused_by_who_would_ignore_it() {
+        let arm = format!(
+            "resource-id:/subscriptions/{ME}/resourceGroups/g/providers/\
+             Microsoft.ManagedIdentity/userAssignedIdentities/web"
+        );
+        let (client, object) = (format!("client-id:{ME}"), format!("object-id:{ME}"));
+        let app = [(ENDPOINT, NEAR), (HEADER, "h")];
+        let cluster = [(ENDPOINT, SECURE), (HEADER, "h"), (THUMBPRINT, PRINT)];
+        for (set, can) in [
+            (&[][..], [true, true, true]),
+            (&app, [true, true, true]),
+            (&[(MSI_ENDPOINT, NEAR), (MSI_SECRET, "s")], [true, false, false]),
+            (&cluster, [false, false, false]),
+            (&[(MSI_ENDPOINT, NEAR)], [false, false, false]),
+            (&[("agent", "")], [false, false, false]),
+        ] {
+            assert_eq!(took("system", set).unwrap().choice, Choice::System);
+            for (choice, can) in [&client, &object, &arm].into_iter().zip(can) {
+                match took(choice, set) {
+                    Ok(taken) => assert!(can && taken.choice.to_string() == *choice, "{set:?}"),
+                    Err(error) => {
+                        let named = error.to_string().contains(&format!("identity={choice}"));
+                        assert!(!can && named && error.hint().is_some(), "{set:?}: {error}");
+                    }
+                }
+            }
+            // The variable counts as the option would, but only where that chooses nobody.
+            let named = [set, &[(CLIENT_ID, ME)]].concat();
+            match took("auto", &named) {
+                Ok(taken) => assert!(can[0] && taken.choice.to_string() == client),
+                Err(error) => assert!(!can[0] && error.to_string().contains(CLIENT_ID), "{error}"),
+            }
+            assert_eq!(took("system", &named).unwrap().choice, Choice::System);
+        }
+    }
+
+    #[test]
+    fn azure_ml_says_itself_whom_it_would_have_us_be() {
+        let default = "99999999-1111-2222-3333-444455556666";
+        let ml = [(MSI_ENDPOINT, NEAR), (MSI_SECRET, "s"), ("DEFAULT_IDENTITY_CLIENT_ID", default)];
+        let choice = |choice, set: &[(&str, &str)]| took(choice, set).unwrap().choice.to_string();
+        assert_eq!(choice("auto", &ml), format!("client-id:{default}"));
+        assert_eq!(choice("system", &ml), "system");
+        let named = [&ml[..], &[(CLIENT_ID, ME)]].concat();
+        assert_eq!(choice("auto", &named), format!("client-id:{ME}"));
+        let odd = [ml[0], ml[1], ("DEFAULT_IDENTITY_CLIENT_ID", "x")];
+        assert!(took("auto", &odd).unwrap_err().to_string().contains("DEFAULT_IDENTITY_CLIENT_ID"));
+        // To everybody else it means nothing.
+        assert_eq!(choice("auto", &[ml[2]]), "auto");
+    }
+}
