@@ -8,6 +8,7 @@ use crate::cli::options::Key;
 use crate::cli::output;
 use crate::cli::patience;
 use crate::cli::verbosity;
+use crate::log;
 use crate::model::name::SecretName;
 
 /// Writes the bytes of the value, and nothing else.
@@ -30,6 +31,7 @@ pub fn run(order: &Get) -> Result<(), Complaint> {
     };
     let limit = settings.duration(Key::OpenTimeout)?;
     verbosity::start(settings)?;
+    log::info(format_args!("{}", access.identity));
     let found = patience::ask(&access, limit, async |vault, deadline| {
         let find = |deadline| vault.find(&name, version, deadline);
         patience::until(deadline, find).await

@@ -18,6 +18,7 @@ use crate::cli::output;
 use crate::cli::patience;
 use crate::cli::verbosity;
 use crate::clock;
+use crate::log;
 use crate::model::moment::Moment;
 use crate::vault::client::Vault;
 use crate::vault::problem::Problem;
@@ -29,6 +30,7 @@ pub fn run(order: &List) -> Result<(), Complaint> {
     let access = Access::to_vault(&order.vault, settings, &environment::read()?)?;
     let limit = settings.duration(Key::OpenTimeout)?;
     verbosity::start(settings)?;
+    log::info(format_args!("{}", access.identity));
     let listed = patience::ask(&access, limit, walk)?;
     let Some(mut listed) = listed else {
         let host = access.vault.host();

@@ -28,6 +28,10 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
         return Ok(());
     }
     tell(&wanted.warnings);
+    // Where messages go elsewhere, the worker says it there.
+    if wanted.config.verbosity > 0 && matches!(wanted.log, Destination::System) {
+        say(&format!("akvfs: {}", wanted.config.access.identity));
+    }
     let sink = open(&wanted.log)?;
     let mut config = wanted.config;
     config.log = sink.as_ref().map(Sink::format);
@@ -44,6 +48,7 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
         room: wanted.room,
         open_timeout: config.policy.open_timeout,
         run_as: wanted.run_as.map(|account| (account.uid, account.gid)),
+        group: config.access.identity.origin.group().map(ToOwned::to_owned),
         foreground: wanted.foreground,
         log: there,
         format: config.log,

@@ -67,6 +67,9 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
     // A mount that an earlier worker made ready is ready, whoever can be asked now.
     let is_first = legacy.left.since.is_none();
     let check = if is_first { config.check } else { Check::Off };
+    if is_first {
+        log::info(format_args!("{}", config.access.identity));
+    }
     let runtime = Builder::new_multi_thread()
         .worker_threads(THREADS)
         .max_blocking_threads(RESOLVERS)

@@ -22,6 +22,8 @@ use crate::identity::token::NoSense;
 use crate::model::secret::SecretBytes;
 
 const FOLDER: &str = "/var/opt/azcmagent/tokens";
+/// The group that may read the keys.
+pub(crate) const GROUP: &str = "himds";
 const LARGEST: u64 = 4096;
 
 /// A key that could not be read.
@@ -86,7 +88,7 @@ impl NoKey {
     pub(crate) fn hint(&self) -> Option<String> {
         (self.errno == Errno::ACCESS).then(|| {
             format!(
-                "add the user to the group himds: usermod -aG himds {}; then mount again",
+                "add the user to the group {GROUP}: usermod -aG {GROUP} {}; then mount again",
                 self.user
             )
         })

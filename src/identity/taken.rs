@@ -1,10 +1,12 @@
 //! Where a mount's tokens come from, as it was decided once: what travels to each worker.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::identity::arc_key;
 use crate::identity::choice::Choice;
 use crate::identity::endpoint::Endpoint;
 use crate::identity::kind::Kind;
@@ -65,6 +67,19 @@ impl Origin {
         }
     }
 
+    /// The group that whoever asks must be in, if there is one.
+    #[must_use]
+    pub const fn group(&self) -> Option<&'static str> {
+        match self {
+            Self::Arc(_) => Some(arc_key::GROUP),
+            Self::AppService(_)
+            | Self::ServiceFabric(..)
+            | Self::AzureMl(_)
+            | Self::CloudShell(_)
+            | Self::Imds(_) => None,
+        }
+    }
+
     /// Whether such a choice can be told to it. What it would ignore cannot: Service Fabric, Cloud
     /// Shell and Arc have one identity and take no parameter for another.
     #[must_use]
@@ -78,5 +93,16 @@ impl Origin {
                 matches!(self, Self::AppService(_) | Self::Imds(_))
             }
         }
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "tokens come from {} ({})", self.origin.kind().words(), self.choice)?;
+        for (number, PassedOver { source, why }) in self.passed_over.iter().enumerate() {
+            let between = if number == 0 { "; not from " } else { ", " };
+            write!(out, "{between}{} ({why})", source.words())?;
+        }
+        Ok(())
     }
 }

@@ -53,6 +53,8 @@ pub struct Launch {
     /// The user and group as which the worker runs. Without it: `akvfs` or `nobody` if root mounts,
     /// and whoever mounts otherwise.
     pub run_as: Option<(u32, u32)>,
+    /// The group that this user keeps, if he is in it.
+    pub group: Option<String>,
     /// Whether this process is to be the supervisor.
     pub foreground: bool,
     /// What the three processes have for a standard error; nothing, without it. In the foreground it
@@ -90,6 +92,7 @@ pub(crate) struct Orders {
     pub(crate) room: u64,
     pub(crate) open_timeout: Duration,
     pub(crate) run_as: Option<(u32, u32)>,
+    pub(crate) group: Option<String>,
     pub(crate) format: Option<Format>,
     pub(crate) verbosity: u8,
 }
@@ -107,6 +110,7 @@ pub fn start(launch: Launch) -> Result<Started, Failed> {
         room: launch.room,
         open_timeout: launch.open_timeout,
         run_as: launch.run_as,
+        group: launch.group,
         format: launch.format,
         verbosity: launch.verbosity,
     };

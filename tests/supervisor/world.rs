@@ -128,6 +128,7 @@ pub fn launch(directory: &Path, beginning: Beginning) -> Launch {
         room: 1 << 20,
         open_timeout: Duration::from_secs(10),
         run_as: None,
+        group: None,
         foreground: false,
         log: None,
         format: Some(Format::Plain),
