@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Authority;
 use crate::authority::Certificate;
+use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault::FaultId;
 use crate::fault::Injected;
@@ -63,6 +64,19 @@ impl Emulator {
         self.serve(listener, Door::Vault(acceptor));
     }
 
+    /// Issues tokens to principals here, over TLS, under the hosts that the directory knows.
+    pub fn serve_entra(&self, listener: TcpListener) {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
+        self.serve(listener, Door::Entra(acceptor));
+    }
+
+    /// Answers here as somebody who has no business with anybody: 404, or whatever faults make of
+    /// it. Its certificates, if it has any, are of the authority.
+    pub fn serve_stranger(&self, listener: TcpListener, tls: bool) {
+        let acceptor = tls.then(|| TlsAcceptor::from(Arc::clone(&self.tls)));
+        self.serve(listener, Door::Stranger(acceptor));
+    }
+
     /// Serves the machine's metadata here, over plain HTTP.
     pub fn serve_imds(&self, listener: TcpListener) {
         self.serve(listener, Door::Metadata);
@@ -90,6 +104,12 @@ impl Emulator {
     #[must_use]
     pub fn imds(&self) -> Imds {
         Imds { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The directory of principals.
+    #[must_use]
+    pub fn entra(&self) -> Entra {
+        Entra { shared: Arc::clone(&self.shared) }
     }
 
     /// Shows such certificates on every connection from now on.

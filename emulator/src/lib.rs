@@ -1,4 +1,4 @@
-//! A Key Vault and an instance metadata service on this machine, for tests and laptops.
+//! A Key Vault, Entra and an instance metadata service on this machine, for tests and laptops.
 //!
 //! Real HTTP over real TLS under an authority of its own. It is strict: what the real service
 //! refuses it refuses, and what a careful client never does it notes as a violation. Start at
@@ -6,6 +6,7 @@
 
 pub mod emulator;
 
+pub mod entra;
 pub mod identity;
 pub mod vault;
 
@@ -17,6 +18,7 @@ pub mod record;
 mod answer;
 mod asked;
 mod clock;
+mod login;
 mod metadata;
 mod pages;
 mod secrets;

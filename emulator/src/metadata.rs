@@ -198,7 +198,12 @@ fn describe(machine: &Machine) -> Value {
 }
 
 /// Three parts with dots between, as a client that looked inside would expect them.
-fn token_text(identity: &Identity, resource: &str, expires: u64, signature: &str) -> String {
+pub(crate) fn token_text(
+    identity: &Identity,
+    resource: &str,
+    expires: u64,
+    signature: &str,
+) -> String {
     let header = json!({ "typ": "JWT", "alg": "RS256" });
     let claims = json!({
         "aud": resource,

@@ -14,6 +14,8 @@ pub enum Service {
     Vault,
     /// The instance metadata service.
     Metadata,
+    /// A host that issues tokens to principals.
+    Entra,
     /// A host that answers on the vault's address and is no vault: nobody has business there.
     Elsewhere,
 }
@@ -52,6 +54,11 @@ pub struct Request {
     pub credential: Credential,
     /// The other headers, by lower-case name.
     pub headers: BTreeMap<String, String>,
+    /// The fields of a form that was posted, in order. The values of those that prove something are
+    /// not here.
+    pub form: Vec<(String, String)>,
+    /// The name in the TLS greeting.
+    pub sni: Option<String>,
     /// How many requests to vaults were under way when it arrived, itself among them.
     pub in_flight: usize,
     /// The status answered; none while it waits, and none if nobody ever answered.
@@ -82,6 +89,12 @@ impl Request {
     #[must_use]
     pub fn is_token(&self) -> bool {
         self.service == Service::Metadata && self.path == "/metadata/identity/oauth2/token"
+    }
+
+    /// Whether it was posted to a host that issues tokens to principals.
+    #[must_use]
+    pub fn is_exchange(&self) -> bool {
+        self.service == Service::Entra
     }
 
     /// Whether it was answered with that status.

@@ -26,6 +26,9 @@ pub(crate) struct Runtime {
 #[derive(Clone)]
 pub(crate) enum Door {
     Vault(TlsAcceptor),
+    Entra(TlsAcceptor),
+    /// Somebody who is neither, with or without TLS.
+    Stranger(Option<TlsAcceptor>),
     Metadata,
     Control,
 }
@@ -91,14 +94,20 @@ impl Drop for Runtime {
 }
 
 async fn answer(stream: TcpStream, door: Door, shared: Arc<Shared>) {
-    match door {
-        Door::Vault(acceptor) => {
+    let (service, tls) = match door {
+        Door::Vault(acceptor) => (Service::Vault, Some(acceptor)),
+        Door::Entra(acceptor) => (Service::Entra, Some(acceptor)),
+        Door::Stranger(acceptor) => (Service::Elsewhere, acceptor),
+        Door::Metadata => (Service::Metadata, None),
+        Door::Control => return wire::talk(stream, Behind::Control, shared).await,
+    };
+    match tls {
+        None => wire::talk(stream, Behind::Service(service), shared).await,
+        Some(tls) => {
             // A client that does not trust the certificate ends here.
-            if let Ok(stream) = acceptor.accept(stream).await {
-                wire::talk(stream, Behind::Service(Service::Vault), shared).await;
+            if let Ok(stream) = tls.accept(stream).await {
+                wire::talk(stream, Behind::Service(service), shared).await;
             }
         }
-        Door::Metadata => wire::talk(stream, Behind::Service(Service::Metadata), shared).await,
-        Door::Control => wire::talk(stream, Behind::Control, shared).await,
     }
 }

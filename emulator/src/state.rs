@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::asked::Asked;
 use crate::clock;
+use crate::entra::Directory;
 use crate::fault::FaultId;
 use crate::fault::Injected;
 use crate::fault::Plan;
@@ -37,6 +38,7 @@ pub(crate) struct State {
     /// The first is the one that localhost stands for.
     pub(crate) vaults: Vec<Store>,
     pub(crate) machine: Machine,
+    pub(crate) directory: Directory,
     pub(crate) faults: Vec<Injected>,
     pub(crate) requests: Vec<Request>,
     pub(crate) violations: Vec<Violation>,
@@ -110,6 +112,7 @@ impl State {
         Self {
             vaults: Vec::new(),
             machine: Machine::new(),
+            directory: Directory::new(),
             faults: Vec::new(),
             requests: Vec::new(),
             violations: Vec::new(),
@@ -126,6 +129,9 @@ impl State {
     /// Notes an arrival; gives its number and what the faults make of it.
     pub(crate) fn arrive(&mut self, asked: &mut Asked) -> (u64, Plan) {
         if asked.service == Service::Vault && self.vault_of(asked).is_none() {
+            asked.service = Service::Elsewhere;
+        }
+        if asked.service == Service::Entra && self.audience_at(asked).is_empty() {
             asked.service = Service::Elsewhere;
         }
         if asked.service == Service::Vault {
@@ -147,6 +153,8 @@ impl State {
             secret: asked.secret().map(ToOwned::to_owned),
             credential,
             headers: asked.headers.iter().cloned().collect(),
+            form: asked.fields().into_iter().map(without_proof).collect(),
+            sni: asked.sni.clone(),
             in_flight: self.in_flight,
             status: None,
         });
@@ -175,6 +183,19 @@ impl State {
             return self.vaults.first();
         }
         self.vaults.iter().find(|vault| vault.host == host)
+    }
+
+    /// The audience of the tokens that the host named by the Host header issues, or nothing.
+    pub(crate) fn audience_at(&self, asked: &Asked) -> String {
+        let host = asked.bare_host();
+        let mut hosts = self.directory.hosts.iter();
+        let known = hosts.find(|(known, _)| *known == host);
+        known.map(|(_, audience)| audience.clone()).unwrap_or_default()
+    }
+
+    /// The time by the directory's clock, in seconds since 1970.
+    pub(crate) fn entra_time(&self) -> i64 {
+        clock::epoch_seconds().cast_signed() + self.directory.ahead
     }
 
     pub(crate) fn vault_mut(&mut self, host: &str) -> Option<&mut Store> {
@@ -212,10 +233,32 @@ impl State {
         if asked.header("x-forwarded-for").is_some() {
             self.violate(number, format!("{host}{path} was asked through a proxy"));
         }
-        if asked.method != "GET" {
+        if asked.method != "GET" && asked.service != Service::Entra {
             self.violate(number, format!("{} {host}{path} is no reading", asked.method));
         }
+        if asked.service != Service::Entra && self.holds_a_proof(asked) {
+            self.violate(number, format!("a secret or an assertion reached {host}{path}"));
+        }
+        let hidden = elsewhere && credential == Credential::Absent;
+        if hidden && self.holds_a_token(asked) {
+            self.violate(number, format!("a token reached {host}{path}"));
+        }
     }
+
+    /// Whether something that proves a principal is anywhere in the request.
+    fn holds_a_proof(&self, asked: &Asked) -> bool {
+        asked.holds("client_assertion=") || self.directory.proofs().any(|it| asked.holds(it))
+    }
+
+    fn holds_a_token(&self, asked: &Asked) -> bool {
+        self.machine.tokens.iter().any(|token| asked.holds(&token.text))
+    }
+}
+
+/// A field of a form, its value left out if it proves something.
+fn without_proof((name, value): (String, String)) -> (String, String) {
+    let proves = ["client_secret", "client_assertion"].contains(&name.as_str());
+    (name, if proves { String::new() } else { value })
 }
 
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

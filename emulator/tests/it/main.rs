@@ -9,6 +9,7 @@
 
 mod client;
 mod control;
+mod entra;
 mod faults;
 mod metadata;
 mod secrets;
