@@ -129,7 +129,9 @@ impl Asked {
         let metadata = self.service == Service::Metadata;
         match scope {
             Scope::Entra => self.service == Service::Entra,
-            Scope::Token => metadata && self.is_token(),
+            Scope::Token => {
+                metadata && self.is_token() || matches!(self.service, Service::Machine(_))
+            }
             Scope::Get => vault && self.secret().is_some(),
             Scope::GetOf(name) => {
                 vault && self.secret().is_some_and(|secret| secret.eq_ignore_ascii_case(name))

@@ -6,6 +6,7 @@
 
 pub mod emulator;
 
+pub mod dialect;
 pub mod entra;
 pub mod identity;
 pub mod vault;
@@ -16,12 +17,17 @@ pub mod fault;
 pub mod record;
 
 mod answer;
+mod app_service;
+mod arc;
 mod asked;
+mod azure_ml;
 mod clock;
+mod cloud_shell;
 mod login;
 mod metadata;
 mod pages;
 mod secrets;
 mod server;
+mod service_fabric;
 mod state;
 mod wire;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::dialect::Dialect;
+
 /// Which of the emulator's services was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum Service {
@@ -16,6 +18,8 @@ pub enum Service {
     Metadata,
     /// A host that issues tokens to principals.
     Entra,
+    /// The token service of a machine that is no plain VM.
+    Machine(Dialect),
     /// A host that answers on the vault's address and is no vault: nobody has business there.
     Elsewhere,
 }
@@ -88,6 +92,9 @@ impl Request {
     /// Whether it asked for a token.
     #[must_use]
     pub fn is_token(&self) -> bool {
+        if matches!(self.service, Service::Machine(_)) {
+            return true;
+        }
         self.service == Service::Metadata && self.path == "/metadata/identity/oauth2/token"
     }
 

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
+use crate::dialect::Dialect;
 use crate::record::Service;
 use crate::state::Shared;
 use crate::wire;
@@ -30,6 +31,7 @@ pub(crate) enum Door {
     /// Somebody who is neither, with or without TLS.
     Stranger(Option<TlsAcceptor>),
     Metadata,
+    Machine(Dialect, Option<TlsAcceptor>),
     Control,
 }
 
@@ -99,6 +101,7 @@ async fn answer(stream: TcpStream, door: Door, shared: Arc<Shared>) {
         Door::Entra(acceptor) => (Service::Entra, Some(acceptor)),
         Door::Stranger(acceptor) => (Service::Elsewhere, acceptor),
         Door::Metadata => (Service::Metadata, None),
+        Door::Machine(dialect, acceptor) => (Service::Machine(dialect), acceptor),
         Door::Control => return wire::talk(stream, Behind::Control, shared).await,
     };
     match tls {

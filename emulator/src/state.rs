@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 use crate::asked::Asked;
 use crate::clock;
+use crate::dialect::Dialect;
+use crate::dialect::Doors;
 use crate::entra::Directory;
 use crate::fault::FaultId;
 use crate::fault::Injected;
@@ -39,6 +41,7 @@ pub(crate) struct State {
     pub(crate) vaults: Vec<Store>,
     pub(crate) machine: Machine,
     pub(crate) directory: Directory,
+    pub(crate) doors: Doors,
     pub(crate) faults: Vec<Injected>,
     pub(crate) requests: Vec<Request>,
     pub(crate) violations: Vec<Violation>,
@@ -113,6 +116,7 @@ impl State {
             vaults: Vec::new(),
             machine: Machine::new(),
             directory: Directory::new(),
+            doors: Doors::default(),
             faults: Vec::new(),
             requests: Vec::new(),
             violations: Vec::new(),
@@ -224,20 +228,26 @@ impl State {
     fn note_strays(&mut self, number: u64, asked: &Asked, credential: Credential) {
         let Asked { host, path, .. } = asked;
         let elsewhere = asked.service != Service::Vault;
-        if elsewhere && credential != Credential::Absent {
+        let machine = matches!(asked.service, Service::Machine(_));
+        let is_key = asked.service == Service::Machine(Dialect::Arc)
+            && asked.authorization.as_deref().is_some_and(|shown| shown.starts_with("Basic "));
+        if elsewhere && credential != Credential::Absent && !is_key {
             self.violate(number, format!("an Authorization header reached {host}{path}"));
         }
-        if asked.service != Service::Metadata && asked.header("metadata").is_some() {
+        if asked.service != Service::Metadata && !machine && asked.header("metadata").is_some() {
             self.violate(number, format!("a Metadata header reached {host}{path}"));
         }
         if asked.header("x-forwarded-for").is_some() {
             self.violate(number, format!("{host}{path} was asked through a proxy"));
         }
-        if asked.method != "GET" && asked.service != Service::Entra {
+        if asked.method != "GET" && asked.service != Service::Entra && !machine {
             self.violate(number, format!("{} {host}{path} is no reading", asked.method));
         }
         if asked.service != Service::Entra && self.holds_a_proof(asked) {
             self.violate(number, format!("a secret or an assertion reached {host}{path}"));
+        }
+        if self.holds_anothers_secret(asked) {
+            self.violate(number, format!("the secret of another door reached {host}{path}"));
         }
         let hidden = elsewhere && credential == Credential::Absent;
         if hidden && self.holds_a_token(asked) {
@@ -248,6 +258,16 @@ impl State {
     /// Whether something that proves a principal is anywhere in the request.
     fn holds_a_proof(&self, asked: &Asked) -> bool {
         asked.holds("client_assertion=") || self.directory.proofs().any(|it| asked.holds(it))
+    }
+
+    /// Whether something that opens one door is anywhere in a request to another.
+    fn holds_anothers_secret(&self, asked: &Asked) -> bool {
+        let keys = self.doors.all_keys.iter().map(|key| (Dialect::Arc, key));
+        let secrets = self.doors.secrets.iter().map(|(dialect, secret)| (*dialect, secret));
+        let mut all = keys.chain(secrets);
+        all.any(|(dialect, secret)| {
+            asked.service != Service::Machine(dialect) && asked.holds(secret)
+        })
     }
 
     fn holds_a_token(&self, asked: &Asked) -> bool {

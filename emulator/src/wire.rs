@@ -30,6 +30,7 @@ use tokio_rustls::server::TlsStream;
 use crate::answer::Answer;
 use crate::asked::Asked;
 use crate::control;
+use crate::dialect;
 use crate::fault::Kind;
 use crate::fault::Plan;
 use crate::login;
@@ -156,6 +157,7 @@ impl UnderWay<'_> {
         self.shared.with(|state| match asked.service {
             Service::Vault => secrets::answer(state, asked, *number, plan),
             Service::Metadata => metadata::answer(state, asked, *number),
+            Service::Machine(dialect) => dialect::answer(dialect, state, asked, *number),
             Service::Entra => login::answer(state, asked, *number),
             Service::Elsewhere => Answer::json(404, "{}".to_owned()),
         })
