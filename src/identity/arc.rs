@@ -4,18 +4,16 @@
 //! read. Whoever listens on the agent's port in its place could so have any file read to him, and
 //! so the file must be a key in the agent's own folder.
 
-use serde::Deserialize;
-
 use crate::http::Answer;
 use crate::http::Key;
 use crate::identity::arc_key;
 use crate::identity::endpoint::Endpoint;
+use crate::identity::imds::refused;
 use crate::identity::no_token::Reason;
 use crate::identity::token::NoSense;
 use crate::identity::token::Token;
 use crate::identity::token_service::Heard;
 use crate::identity::token_service::TokenService;
-use crate::json;
 use crate::tls::BadRoots;
 
 /// Where the agent is unless it says otherwise.
@@ -25,11 +23,6 @@ const API_VERSION: &str = "2020-06-01";
 /// The agent, asked for tokens for one resource.
 #[derive(Clone, Debug)]
 pub(crate) struct AzureArc(TokenService);
-
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
-}
 
 impl AzureArc {
     /// The agent at `endpoint`; over TLS with the roots in `ca_pem`, if given.
@@ -75,11 +68,6 @@ fn realm(answer: &Answer) -> Option<&str> {
 }
 
 const SCHEME: &str = "Basic realm=";
-
-fn refused(answer: &Answer) -> Reason {
-    let refusal: Option<Refusal> = json::object(answer.body.expose());
-    Reason::of(answer.status, refusal.map(|refusal| refusal.error))
-}
 
 #[cfg(test)]
 mod tests {

@@ -66,7 +66,7 @@ struct Refusal {
 /// What a status other than 200 means. The two refusals that a person can do something about have
 /// the same code and differ in their description alone; where it reads otherwise, it is taken for
 /// a plain refusal.
-fn refused(answer: &Answer) -> Reason {
+pub(crate) fn refused(answer: &Answer) -> Reason {
     let status = answer.status;
     // The service documents 404 and 410 for its own updates; neither says anything of us.
     if matches!(status, 404 | 410) {

@@ -60,6 +60,17 @@ impl Kind {
         }
     }
 
+    /// What gives it an identity, where there is but one way.
+    #[must_use]
+    pub const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::ServiceFabric => Some("give the application an identity where it is deployed"),
+            Self::CloudShell => Some("sign in anew: close the shell and open another"),
+            Self::Arc => Some("connect the machine to Azure: azcmagent connect"),
+            Self::AppService | Self::AzureMl | Self::Imds => None,
+        }
+    }
+
     /// What to look at where it does not answer.
     #[must_use]
     pub const fn silence(self) -> &'static str {

@@ -99,6 +99,9 @@ impl NoToken {
     pub fn hint(&self) -> Option<String> {
         let holder = self.source.holder();
         let hint = match (&self.reason, &self.choice) {
+            (Reason::NoIdentity, _) if self.source.remedy().is_some() => {
+                self.source.remedy()?.to_owned()
+            }
             (Reason::NoIdentity, Choice::Auto | Choice::System) => format!(
                 "switch on {holder}'s system-assigned identity, or attach a user-assigned one; \
                  {NAME_IT}"

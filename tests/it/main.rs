@@ -26,6 +26,8 @@ mod elapse;
 mod ending;
 mod fstab;
 mod happenings;
+mod host;
+mod identities;
 mod install;
 mod installed;
 mod judge;
