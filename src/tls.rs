@@ -30,6 +30,8 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::der::Reader;
+
 /// Why TLS failed, and who had issued the certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BadCertificate {
@@ -261,21 +263,19 @@ fn flaw(error: &rustls::Error) -> Flaw {
 /// The common name of a certificate's issuer, or else its organisation. The certificate is not
 /// trusted, so the name is cut and cleaned before anybody prints it.
 fn issuer(certificate: &[u8]) -> Option<String> {
-    let (_, certificate, _) = element(certificate)?;
-    let (_, mut fields, _) = element(certificate)?;
+    let mut fields = Reader::new(certificate).within(Reader::SEQUENCE)?.within(Reader::SEQUENCE)?;
     // Version (optional), serial number, algorithm; then the issuer.
-    if fields.first() == Some(&0xa0) {
-        fields = element(fields)?.2;
+    if fields.tag() == Some(Reader::CONTEXT_0) {
+        fields.any()?;
     }
-    fields = element(fields)?.2;
-    fields = element(fields)?.2;
-    let (_, mut names, _) = element(fields)?;
+    fields.any()?;
+    fields.any()?;
+    let mut names = fields.within(Reader::SEQUENCE)?;
     let mut found = None;
-    while let Some((_, set, rest)) = element(names) {
-        names = rest;
-        let (_, pair, _) = element(set)?;
-        let (_, kind, value) = element(pair)?;
-        let (_, value, _) = element(value)?;
+    while let Some((_, set)) = names.any() {
+        let mut pair = Reader::new(set).within(Reader::SEQUENCE)?;
+        let (_, kind) = pair.any()?;
+        let (_, value) = pair.any()?;
         // id-at-commonName and id-at-organizationName of X.520.
         match kind {
             [0x55, 0x04, 0x03] => found = Some(value),
@@ -286,25 +286,6 @@ fn issuer(certificate: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(found?);
     let clean = text.chars().filter(|c| !c.is_control());
     Some(clean.take(80).collect())
-}
-
-/// One element of DER: its tag, what is in it, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let digits = usize::from(first & 0x7f);
-        let (length, rest) = rest.split_at_checked(digits)?;
-        if digits > 3 {
-            return None;
-        }
-        let length = length.iter().fold(0, |sum, &digit| sum << 8 | usize::from(digit));
-        (length, rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
 }
 
 impl Flaw {

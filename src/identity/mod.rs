@@ -26,4 +26,10 @@ mod service_fabric;
 
 pub mod source;
 
+pub mod certificate;
+
+mod assertion;
+mod pkcs12;
+mod unlock;
+
 pub mod tokens;
