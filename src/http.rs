@@ -9,13 +9,22 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::dns::Addrs;
+use reqwest::dns::Name;
+use reqwest::dns::Resolve;
+use reqwest::dns::Resolving;
 use reqwest::header::AUTHORIZATION;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::header::HOST;
+use reqwest::header::HeaderMap;
 use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
+use serde::Deserialize;
+use serde::Serialize;
 use url::Url;
 use zeroize::Zeroize;
 use zeroize::Zeroizing;
@@ -59,6 +68,10 @@ pub struct Request<'a> {
     pub cap: usize,
 }
 
+/// A proxy, which is told a host and passes on what it cannot read.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Proxy(String);
+
 /// What opens a door, and how it is shown there: visible ASCII, in a header that nothing prints.
 #[derive(Clone, Copy, Debug)]
 pub enum Key<'a> {
@@ -78,7 +91,7 @@ pub struct Answer {
     pub body: SecretBytes,
     /// Who answered.
     pub peer: Option<SocketAddr>,
-    headers: reqwest::header::HeaderMap,
+    headers: HeaderMap,
 }
 
 /// Why there is no answer.
@@ -108,6 +121,26 @@ impl Client {
     pub fn secure(ca_pem: Option<&[u8]>) -> Result<Self, BadRoots> {
         let tls = crate::tls::config(ca_pem)?;
         build(builder().https_only(true).tls_backend_preconfigured(tls))
+    }
+
+    /// The same for servers out there, which may be reached through a proxy alone.
+    pub fn outside(ca_pem: Option<&[u8]>, proxy: Option<&Proxy>) -> Result<Self, BadRoots> {
+        let tls = crate::tls::config(ca_pem)?;
+        let builder = builder().https_only(true).tls_backend_preconfigured(tls);
+        let Some(proxy) = proxy else { return build(builder) };
+        let proxy = reqwest::Proxy::all(proxy.0.as_str());
+        build(builder.proxy(proxy.map_err(|_| BadRoots::new("the proxy has no address"))?))
+    }
+
+    /// The same for one server that goes by another name than its host's: whatever name a request
+    /// has, it is `host` that is connected to, and asked for.
+    pub fn secure_at(ca_pem: Option<&[u8]>, host: &str) -> Result<Self, BadRoots> {
+        let tls = crate::tls::config(ca_pem)?;
+        let builder = builder().https_only(true).http1_only().tls_backend_preconfigured(tls);
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_str(host).map_err(|_| BadRoots::new("no host is so called"));
+        headers.insert(HOST, value?);
+        build(builder.default_headers(headers).dns_resolver(Arc::new(Instead(host.to_owned()))))
     }
 
     /// A client for plain HTTP, which only this machine's own services speak.
@@ -159,6 +192,19 @@ impl Client {
     }
 }
 
+impl Proxy {
+    /// Takes `http://HOST:PORT` or `https://HOST:PORT`; `None` for anything else. Neither a user nor
+    /// a password: what is on a command line can be read by everybody.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        let bare = url.username().is_empty() && url.password().is_none() && !text.contains('@');
+        let only = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let known = matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
+        (bare && only && known).then(|| Self(url.into()))
+    }
+}
+
 impl<'a> Request<'a> {
     /// A GET that says nothing but where to.
     #[must_use]
@@ -197,6 +243,18 @@ impl Key<'_> {
 }
 
 impl Answer {
+    /// How long the server asks to be left alone. A date is measured against the server's own
+    /// clock, or not believed.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let text = self.header("retry-after").next()?.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+        }
+        let until = httpdate::parse_http_date(text).ok()?;
+        let now = httpdate::parse_http_date(self.header("date").next()?).ok()?;
+        Some(until.duration_since(now).unwrap_or_default())
+    }
+
     /// The values of a header that can be read as text.
     pub fn header(&self, name: &'static str) -> impl Iterator<Item = &str> {
         let values = self.headers.get_all(name).into_iter();
@@ -207,6 +265,19 @@ impl Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} with {:?}", self.status, self.body)
+    }
+}
+
+/// Looks up one host, whatever name is asked about.
+struct Instead(String);
+
+impl Resolve for Instead {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let host = self.0.clone();
+        Box::pin(async move {
+            let found: Addrs = Box::new(tokio::net::lookup_host((host, 0)).await?);
+            Ok(found)
+        })
     }
 }
 

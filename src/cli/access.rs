@@ -10,17 +10,21 @@ use serde::Serialize;
 
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::reason;
+use crate::cli::from::InVault;
 use crate::cli::options::Key;
+use crate::cli::own_cloud;
 use crate::cli::settings::Settings;
 use crate::cli::values::Wrong;
 use crate::http::Client;
-use crate::identity::choice::Choice;
+use crate::http::Proxy;
 use crate::identity::choice::Guid;
 use crate::identity::detect::detect;
 use crate::identity::source::Source;
+use crate::identity::source::Terms;
 use crate::identity::surroundings::Surroundings;
 use crate::identity::taken::Taken;
 use crate::identity::tokens::Tokens;
+use crate::identity::wish::Wish;
 use crate::tls::BadRoots;
 use crate::vault::address::SecretAddress;
 use crate::vault::address::VaultAddress;
@@ -35,19 +39,33 @@ pub struct Access {
     pub identity: Taken,
     /// The certificates trusted, if not the system's: the content of the file, not its path.
     pub ca_pem: Option<String>,
+    /// The proxy on the way to the vault and to Entra, if there is one.
+    pub proxy: Option<Proxy>,
 }
 
 impl Access {
-    /// Understands a vault that was typed.
+    /// Understands a vault that was typed. One that a tag names is looked up.
     pub fn to_vault(
         text: &str,
         settings: &Settings,
         here: &Surroundings,
     ) -> Result<Self, Complaint> {
-        let (resource, authority) = (settings.given(Key::Resource), settings.given(Key::Authority));
-        let vault =
-            VaultAddress::parse(text.strip_prefix(MOUNT_FUSE).unwrap_or(text), resource, authority);
-        let vault = vault.map_err(|error| complain(&error, error.hint()))?;
+        let text = text.strip_prefix(MOUNT_FUSE).unwrap_or(text);
+        let Some(tag) = text.strip_prefix(TAG) else {
+            let (resource, authority) = given(settings);
+            let vault = VaultAddress::parse(text, resource, authority);
+            let vault = vault.map_err(|error| complain(&error, error.hint()))?;
+            return Self::to(vault, settings, here);
+        };
+        if let (Some(_), _) | (_, Some(_)) = given(settings) {
+            return Err(Complaint::usage(format!(
+                "{text}: its cloud decides for whom its tokens are"
+            ))
+            .hint("leave out resource= and authority="));
+        }
+        let ca_pem = settings.parsed(Key::CaFile, certificates)?;
+        let patience = settings.duration(Key::OpenTimeout)?;
+        let vault = own_cloud::tagged(tag, here, ca_pem.as_deref().map(str::as_bytes), patience)?;
         Self::to(vault, settings, here)
     }
 
@@ -57,7 +75,7 @@ impl Access {
         settings: &Settings,
         here: &Surroundings,
     ) -> Result<(Self, SecretAddress), Complaint> {
-        let (resource, authority) = (settings.given(Key::Resource), settings.given(Key::Authority));
+        let (resource, authority) = given(settings);
         let secret = SecretAddress::parse(url, resource, authority);
         let secret = secret.map_err(|error| complain(&error, error.hint()))?;
         let access = Self::to(secret.vault.clone(), settings, here)?;
@@ -66,10 +84,21 @@ impl Access {
 
     /// The means to ask the vault. `kept` is whom `identity=auto` took in an earlier life.
     pub fn connect(&self, kept: Option<Guid>) -> Result<(Vault, Tokens), BadRoots> {
-        let pem = self.ca_pem.as_ref().map(String::as_bytes);
-        let resource = self.vault.resource();
-        let tokens = Tokens::new(Source::new(&self.identity, resource, pem)?, kept);
-        let vault = Vault::new(self.vault.clone(), Client::secure(pem)?, tokens.clone());
+        let ca_pem = self.ca_pem.as_deref();
+        let proxy = self.proxy.as_ref();
+        let from = InVault::new(&self.identity, &self.vault, ca_pem, proxy, kept.clone())?;
+        let reader = from.as_ref().map(InVault::reader);
+        let ca_pem = ca_pem.map(str::as_bytes);
+        let terms = Terms {
+            resource: self.vault.resource(),
+            authority: self.vault.authority(),
+            ca_pem,
+            proxy,
+            reader: reader.as_ref(),
+        };
+        let tokens = Tokens::new(Source::new(&self.identity, &terms)?, kept);
+        let http = Client::outside(ca_pem, proxy)?;
+        let vault = Vault::new(self.vault.clone(), http, tokens.clone());
         Ok((vault, tokens))
     }
 
@@ -78,11 +107,27 @@ impl Access {
         settings: &Settings,
         here: &Surroundings,
     ) -> Result<Self, Complaint> {
-        let choice = Choice::parse(settings.text(Key::Identity).unwrap_or_default())
+        if let Some(authority) = &here.azure_authority_host {
+            vault
+                .agrees_with(AUTHORITY_HOST, authority)
+                .map_err(|error| complain(&error, error.hint()))?;
+        }
+        let wish = Wish::parse(settings.text(Key::Identity).unwrap_or_default())
             .map_err(|error| complain(&error, error.hint()))?;
-        let identity = detect(&choice, here).map_err(|error| complain(&error, error.hint()))?;
-        Ok(Self { vault, identity, ca_pem: settings.parsed(Key::CaFile, certificates)? })
+        let identity = detect(&wish, here).map_err(|error| complain(&error, error.hint()))?;
+        let ca_pem = settings.parsed(Key::CaFile, certificates)?;
+        Ok(Self { vault, identity, ca_pem, proxy: settings.parsed(Key::Proxy, proxy)? })
     }
+}
+
+fn given(settings: &Settings) -> (Option<&str>, Option<&str>) {
+    (settings.given(Key::Resource), settings.given(Key::Authority))
+}
+
+fn proxy(text: &str) -> Result<Proxy, Wrong> {
+    Proxy::parse(text).ok_or_else(|| {
+        Wrong::new("this is no proxy").hint("a proxy is http://HOST:PORT, without a password")
+    })
 }
 
 /// The certificates in a file, tried before anybody relies on them.
@@ -115,6 +160,11 @@ fn complain(error: &impl ToString, hint: Option<&str>) -> Complaint {
 
 /// What mount.fuse(8) has before the source in the old way of writing it.
 const MOUNT_FUSE: &str = "akvfs#";
+
+/// What stands before the name of a tag.
+const TAG: &str = "tag:";
+
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 
 /// Larger than every bundle of certificates there is.
 const LARGEST: u64 = 4 << 20;

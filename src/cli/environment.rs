@@ -4,10 +4,13 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::complaint::Complaint;
+use crate::identity::azure_cli::Program;
 use crate::identity::surroundings::Surroundings;
 use crate::model::secret::SecretBytes;
 
@@ -34,9 +37,24 @@ pub fn read() -> Result<Surroundings, Complaint> {
         msi_endpoint: text("MSI_ENDPOINT")?,
         msi_secret: secret("MSI_SECRET"),
         azure_pod_identity_authority_host: text("AZURE_POD_IDENTITY_AUTHORITY_HOST")?,
+        azure_cli: azure_cli()?,
         has_arc_agent: Path::new(ARC_AGENT).exists(),
         is_in_azure: fs::read(ASSET_TAG).is_ok_and(|tag| tag.trim_ascii() == AZURE),
     })
+}
+
+/// `az`, if it is where this process looks for programs.
+fn azure_cli() -> Result<Option<Program>, Complaint> {
+    let (Some(search), Some(home)) = (text("PATH")?, text("HOME")?) else {
+        return Ok(None);
+    };
+    let is_program = |path: &PathBuf| {
+        let about = fs::metadata(path);
+        path.is_absolute() && about.is_ok_and(|it| it.is_file() && it.mode() & 0o111 != 0)
+    };
+    let found = std::env::split_paths(&search).map(|folder| folder.join("az")).find(is_program);
+    let config = text("AZURE_CONFIG_DIR")?;
+    Ok(found.map(|path| Program { path, search, home, config }))
 }
 
 fn text(name: &str) -> Result<Option<String>, Complaint> {

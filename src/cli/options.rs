@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// Every option there is, in the order in which the help shows them.
-pub const OPTIONS: [Opt; 21] = [
+pub const OPTIONS: [Opt; 22] = [
     Opt {
         key: Key::Identity,
         name: "identity",
@@ -15,7 +15,7 @@ pub const OPTIONS: [Opt; 21] = [
         default: Some("auto"),
         group: Group::Vault,
         commands: &ASKING,
-        help: "who asks: auto, system, client-id:GUID, object-id:GUID or resource-id:ARMID",
+        help: "who asks: auto, system, client-id:GUID or one of the others that IDENTITY.md lists",
     },
     Opt {
         key: Key::CaFile,
@@ -46,6 +46,16 @@ pub const OPTIONS: [Opt; 21] = [
         group: Group::Vault,
         commands: &ASKING,
         help: "who issues tokens; only for a host outside the known clouds",
+    },
+    Opt {
+        key: Key::Proxy,
+        name: "proxy",
+        letter: None,
+        kind: Kind::Text("URL"),
+        default: None,
+        group: Group::Vault,
+        commands: &ASKING,
+        help: "the proxy on the way to vault and Entra; those of the environment are not used",
     },
     Opt {
         key: Key::OpenTimeout,
@@ -230,6 +240,8 @@ pub enum Key {
     Resource,
     /// The issuer of tokens.
     Authority,
+    /// The proxy on the way out.
+    Proxy,
     /// How long a caller waits.
     OpenTimeout,
     /// Whether token and vault are tried while mounting.

@@ -63,8 +63,8 @@ impl Choice {
 
 const GUID: &str = "a GUID is 8-4-4-4-12 hexadecimal digits";
 const UNSET: &str = "unset the variable, or set it to the client id of an identity of this machine";
-const CHOICES: &str =
-    "identity= takes auto, system, client-id:GUID, object-id:GUID or resource-id:ID";
+const CHOICES: &str = "identity= takes auto, system, client-id:GUID, object-id:GUID, resource-id:ID, workload, \
+     service-principal, azure-cli or from:VAULT/SECRET";
 const ARM: &str = "it is /subscriptions/GUID/resourceGroups/NAME/providers/\
                    Microsoft.ManagedIdentity/userAssignedIdentities/NAME";
 
@@ -108,7 +108,7 @@ impl Guid {
 }
 
 impl ChoiceError {
-    fn new(what: &str, why: &'static str, hint: Option<&'static str>) -> Self {
+    pub(crate) fn new(what: &str, why: &'static str, hint: Option<&'static str>) -> Self {
         Self { what: what.chars().take(200).collect(), why, hint }
     }
 

@@ -12,6 +12,7 @@ use crate::http::Key;
 use crate::identity::arc;
 use crate::identity::choice::Choice;
 use crate::identity::choice::ChoiceError;
+use crate::identity::credentials;
 use crate::identity::endpoint::Endpoint;
 use crate::identity::imds;
 use crate::identity::kind::Kind;
@@ -19,6 +20,7 @@ use crate::identity::surroundings::Surroundings;
 use crate::identity::taken::Origin;
 use crate::identity::taken::PassedOver;
 use crate::identity::taken::Taken;
+use crate::identity::wish::Wish;
 use crate::model::secret::SecretBytes;
 use crate::tls::Thumbprint;
 
@@ -30,7 +32,7 @@ pub struct Undecided {
 }
 
 /// What a look at the facts found about one source.
-enum Look {
+pub(crate) enum Look {
     /// It is configured, and wants to be shown this.
     Found(Origin, Option<Arc<SecretBytes>>),
     /// It is not, because of this.
@@ -44,7 +46,9 @@ struct Row {
 }
 
 /// The order of Microsoft's DefaultAzureCredential, and within the managed identities that of MSAL.
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 8] = [
+    Row { kind: Kind::ServicePrincipal, look: credentials::service_principal },
+    Row { kind: Kind::Workload, look: credentials::workload },
     Row { kind: Kind::AppService, look: app_service },
     Row { kind: Kind::ServiceFabric, look: service_fabric },
     Row { kind: Kind::AzureMl, look: azure_ml },
@@ -54,9 +58,37 @@ const ROWS: [Row; 6] = [
 ];
 
 /// Takes a source.
-pub fn detect(choice: &Choice, here: &Surroundings) -> Result<Taken, Undecided> {
+pub fn detect(wish: &Wish, here: &Surroundings) -> Result<Taken, Undecided> {
+    let is_managed = |row: &&Row| !matches!(row.kind, Kind::ServicePrincipal | Kind::Workload);
+    let auto = &Choice::Auto;
+    match wish {
+        Wish::Auto => first(ROWS.iter(), auto, here),
+        Wish::Managed(choice) => first(ROWS.iter().filter(is_managed), choice, here),
+        Wish::From(place) => {
+            let reads = first(ROWS.iter().filter(is_managed), auto, here)?;
+            let origin = Origin::From(place.clone(), Box::new(reads.origin));
+            Ok(Taken { origin, ..reads })
+        }
+        Wish::ServicePrincipal => only(wish, credentials::service_principal(here)?),
+        Wish::Workload => only(wish, credentials::workload(here)?),
+        Wish::AzureCli => {
+            let program = here.azure_cli.clone().ok_or_else(|| Undecided {
+                why: "identity=azure-cli: there is no az in PATH, or no HOME".to_owned(),
+                hint: Some("install the Azure CLI, and run az login".to_owned()),
+            })?;
+            only(wish, Look::Found(Origin::AzureCli(program), None))
+        }
+    }
+}
+
+/// The first of these that is configured.
+fn first<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    choice: &Choice,
+    here: &Surroundings,
+) -> Result<Taken, Undecided> {
     let mut passed_over = Vec::new();
-    for row in ROWS {
+    for row in rows {
         match (row.look)(here)? {
             Look::Found(origin, secret) => {
                 let choice = choice_of(&origin, choice, here)?;
@@ -70,13 +102,32 @@ pub fn detect(choice: &Choice, here: &Surroundings) -> Result<Taken, Undecided> 
     Err(Undecided { why: "there is nobody to ask for a token".to_owned(), hint: None })
 }
 
+/// This one, or an error that says what it lacks.
+fn only(wish: &Wish, look: Look) -> Result<Taken, Undecided> {
+    match look {
+        Look::Found(origin, secret) => {
+            Ok(Taken { origin, choice: Choice::Auto, secret, passed_over: Vec::new() })
+        }
+        Look::Absent(why) => Err(Undecided {
+            why: format!("identity={wish}: {why}"),
+            hint: Some("set it in the environment of whoever mounts".to_owned()),
+        }),
+    }
+}
+
 /// Which of the source's identities: the one chosen, else the one that the environment names.
 fn choice_of(origin: &Origin, choice: &Choice, here: &Surroundings) -> Result<Choice, Undecided> {
     let default = match origin.kind() {
         Kind::AzureMl => ("DEFAULT_IDENTITY_CLIENT_ID", &here.default_identity_client_id),
-        Kind::AppService | Kind::ServiceFabric | Kind::CloudShell | Kind::Arc | Kind::Imds => {
-            (CLIENT_ID, &None)
-        }
+        // There it names the application, which is part of what was found.
+        Kind::ServicePrincipal | Kind::Workload => return Ok(choice.clone()),
+        Kind::AppService
+        | Kind::ServiceFabric
+        | Kind::CloudShell
+        | Kind::Arc
+        | Kind::Imds
+        | Kind::AzureCli
+        | Kind::From => (CLIENT_ID, &None),
     };
     let named = [(CLIENT_ID, &here.azure_client_id), default];
     let named = named.into_iter().find_map(|(name, value)| Some((name, value.as_deref()?)));
@@ -169,9 +220,13 @@ fn azure_arc(here: &Surroundings) -> Result<Look, Undecided> {
 }
 
 fn metadata_service(here: &Surroundings) -> Result<Look, Undecided> {
+    Ok(Look::Found(Origin::Imds(metadata_endpoint(here)?), None))
+}
+
+/// Where the metadata service is.
+pub fn metadata_endpoint(here: &Surroundings) -> Result<Endpoint, Undecided> {
     let endpoint = imds::endpoint(here.azure_pod_identity_authority_host.as_deref());
-    let endpoint = endpoint.map_err(|error| Undecided::of(POD_IDENTITY, error))?;
-    Ok(Look::Found(Origin::Imds(endpoint), None))
+    endpoint.map_err(|error| Undecided::of(POD_IDENTITY, error))
 }
 
 fn endpoint_of(variable: &str, text: &str) -> Result<Endpoint, Undecided> {
@@ -194,14 +249,19 @@ const MSI_SECRET: &str = "MSI_SECRET";
 const POD_IDENTITY: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 
 impl Undecided {
-    fn of(variable: &str, why: impl fmt::Display) -> Self {
+    pub(crate) fn of(variable: &str, why: impl fmt::Display) -> Self {
         Self {
             why: format!("the environment's {variable}: {why}"),
             hint: Some(format!("unset {variable} if it is not meant for akvfs, or correct it")),
         }
     }
 
-    fn without(variable: &str, other: &str) -> Self {
+    /// The same, with something better to do about it.
+    pub(crate) fn hinting(self, hint: &str) -> Self {
+        Self { hint: Some(hint.to_owned()), ..self }
+    }
+
+    pub(crate) fn without(variable: &str, other: &str) -> Self {
         Self::of(variable, format_args!("it means nothing without {other}, which is not set"))
     }
 

@@ -19,6 +19,14 @@ pub enum Kind {
     Arc,
     /// The metadata service of an Azure machine.
     Imds,
+    /// A service principal in the environment.
+    ServicePrincipal,
+    /// The workload identity of a pod.
+    Workload,
+    /// Whoever logged in with `az`.
+    AzureCli,
+    /// A service principal in a vault.
+    From,
 }
 
 impl Kind {
@@ -32,6 +40,10 @@ impl Kind {
             Self::CloudShell => "cloud-shell",
             Self::Arc => "arc",
             Self::Imds => "imds",
+            Self::ServicePrincipal => "service-principal",
+            Self::Workload => "workload",
+            Self::AzureCli => "azure-cli",
+            Self::From => "from",
         }
     }
 
@@ -45,6 +57,8 @@ impl Kind {
             Self::CloudShell => "Cloud Shell",
             Self::Arc => "the Azure Arc agent",
             Self::Imds => "the metadata service",
+            Self::ServicePrincipal | Self::Workload | Self::From => "Entra",
+            Self::AzureCli => "az",
         }
     }
 
@@ -57,6 +71,9 @@ impl Kind {
             Self::AzureMl => "this compute",
             Self::CloudShell => "this shell",
             Self::Arc | Self::Imds => "this machine",
+            Self::ServicePrincipal | Self::From => "this application",
+            Self::Workload => "this pod",
+            Self::AzureCli => "this person",
         }
     }
 
@@ -81,6 +98,11 @@ impl Kind {
             Self::AzureMl | Self::CloudShell => {
                 "MSI_ENDPOINT says where it is, and is read while mounting: has it changed?"
             }
+            Self::ServicePrincipal | Self::Workload | Self::From => {
+                "is there a way to the authority of the vault's cloud, port 443, past firewalls \
+                 and routes?"
+            }
+            Self::AzureCli => "try it: az account get-access-token",
             Self::Arc => "does it run? azcmagent show tells, and systemctl status himdsd",
             Self::Imds => {
                 "only machines in Azure have it; there, see whether a firewall keeps the user \

@@ -2,10 +2,13 @@
 
 pub mod choice;
 pub mod kind;
+pub mod tenant;
+pub mod wish;
 
 pub mod endpoint;
 pub mod surroundings;
 
+mod credentials;
 pub mod detect;
 pub mod taken;
 
@@ -22,14 +25,21 @@ mod arc;
 mod azure_ml;
 mod cloud_shell;
 mod imds;
+pub mod machine;
 mod service_fabric;
 
-pub mod source;
-
-pub mod certificate;
-
-mod assertion;
 mod pkcs12;
 mod unlock;
+
+mod assertion;
+pub mod certificate;
+
+pub mod azure_cli;
+pub mod entra;
+pub mod from_vault;
+pub mod service_principal;
+pub mod workload;
+
+pub mod source;
 
 pub mod tokens;

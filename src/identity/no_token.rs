@@ -1,10 +1,12 @@
 //! Why there is no token, and whether waiting may help.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::http;
 use crate::identity::arc_key::NoKey;
 use crate::identity::choice::Choice;
+use crate::identity::entra::No;
 use crate::identity::kind::Kind;
 use crate::identity::token::NoSense;
 
@@ -44,6 +46,28 @@ pub enum Reason {
     Nonsense(NoSense),
     /// The key that must be shown could not be read.
     NoKey(NoKey),
+    /// Entra will not, whoever asks again.
+    Entra(No),
+    /// The service cannot just now, and may have said when it can.
+    Later {
+        /// Its status.
+        status: u16,
+        /// When.
+        wait: Option<Duration>,
+    },
+    /// What would prove who we are could not be had.
+    NoProof(NoProof),
+}
+
+/// Why there is nothing to prove with, in words for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NoProof {
+    /// What happened.
+    pub what: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Whether it may be otherwise in a moment.
+    pub heals: bool,
 }
 
 impl Reason {
@@ -61,6 +85,16 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// For how long the service asks to be left alone.
+    pub(crate) fn wait(&self) -> Duration {
+        match self {
+            Self::Later { wait, .. } => wait.unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
 impl NoToken {
     /// For a caller whose time was up before anything was heard.
     pub(crate) const fn unheard(source: Kind, choice: Choice) -> Self {
@@ -71,10 +105,17 @@ impl NoToken {
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         match self.reason {
-            Reason::NoIdentity | Reason::Several | Reason::Refused { .. } | Reason::NoKey(_) => {
-                true
-            }
-            Reason::Busy { .. } | Reason::NoAnswer(_) | Reason::Nonsense(_) => false,
+            Reason::NoIdentity
+            | Reason::Several
+            | Reason::Refused { .. }
+            | Reason::NoKey(_)
+            | Reason::Entra(_)
+            | Reason::NoProof(NoProof { heals: false, .. }) => true,
+            Reason::Busy { .. }
+            | Reason::NoAnswer(_)
+            | Reason::Nonsense(_)
+            | Reason::Later { .. }
+            | Reason::NoProof(NoProof { heals: true, .. }) => false,
         }
     }
 
@@ -83,15 +124,27 @@ impl NoToken {
     /// a choice between several must be made.
     #[must_use]
     pub const fn needs_a_choice(&self) -> bool {
-        match self.reason {
+        match &self.reason {
+            // What a vault holds may be another secret tomorrow.
+            Reason::Entra(no) => no.is_final() && !matches!(self.source, Kind::From),
             Reason::Several | Reason::Refused { status: 400, .. } => true,
             Reason::NoIdentity
             | Reason::Refused { .. }
             | Reason::Busy { .. }
             | Reason::NoAnswer(_)
             | Reason::Nonsense(_)
-            | Reason::NoKey(_) => false,
+            | Reason::NoKey(_)
+            | Reason::Later { .. }
+            | Reason::NoProof(_) => false,
         }
+    }
+
+    /// What happened, for somebody who asked for something else than a token.
+    #[must_use]
+    pub fn no_answer(&self) -> String {
+        let words = self.to_string();
+        let (_, why) = words.split_once(": ").unwrap_or_default();
+        format!("no answer from {}: {why}", self.source.words())
     }
 
     /// What to do about it.
@@ -113,9 +166,14 @@ impl NoToken {
             (Reason::Refused { .. }, _) => {
                 format!("may this process ask {}? is resource= right?", self.source.words())
             }
+            (Reason::NoAnswer(http::Error::Tls(bad)), _) => {
+                return bad.flaw.hint().map(ToOwned::to_owned);
+            }
             (Reason::NoAnswer(_), _) => self.source.silence().to_owned(),
             (Reason::NoKey(no_key), _) => return no_key.hint(),
-            (Reason::Busy { .. } | Reason::Nonsense(_), _) => return None,
+            (Reason::Entra(no), _) => return no.hint(self.source),
+            (Reason::NoProof(no_proof), _) => return no_proof.hint.clone(),
+            (Reason::Busy { .. } | Reason::Later { .. } | Reason::Nonsense(_), _) => return None,
         };
         Some(hint)
     }
@@ -147,14 +205,20 @@ impl fmt::Display for NoToken {
                 }
                 out.write_str(")")
             }
-            Reason::Busy { status: 429 } => out.write_str("too many requests (429)"),
+            Reason::Busy { status: 429 } | Reason::Later { status: 429, .. } => {
+                out.write_str("too many requests (429)")
+            }
             Reason::Busy { status: 404 | 410 } => {
                 out.write_str("it is being updated, which takes up to 70 seconds")
             }
-            Reason::Busy { status } => write!(out, "it does not work ({status})"),
+            Reason::Busy { status } | Reason::Later { status, .. } => {
+                write!(out, "it does not work ({status})")
+            }
             Reason::NoAnswer(error) => write!(out, "{error}"),
             Reason::Nonsense(NoSense(why)) => out.write_str(why),
             Reason::NoKey(no_key) => write!(out, "{no_key}"),
+            Reason::Entra(no) => write!(out, "{no}"),
+            Reason::NoProof(no_proof) => out.write_str(&no_proof.what),
         }
     }
 }

@@ -7,20 +7,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
+use crate::http::Client;
+use crate::http::Proxy;
 use crate::identity::app_service::AppService;
 use crate::identity::arc::AzureArc;
+use crate::identity::azure_cli::AzureCli;
 use crate::identity::azure_ml::AzureMl;
 use crate::identity::choice::Choice;
 use crate::identity::choice::Guid;
 use crate::identity::cloud_shell::CloudShell;
+use crate::identity::entra::Entra;
+use crate::identity::from_vault::FromVault;
+use crate::identity::from_vault::Reader;
 use crate::identity::imds::Imds;
 use crate::identity::kind::Kind;
 use crate::identity::no_token::NoToken;
 use crate::identity::no_token::Reason;
 use crate::identity::service_fabric::ServiceFabric;
+use crate::identity::service_principal::Principal;
+use crate::identity::service_principal::ServicePrincipal;
 use crate::identity::taken::Origin;
 use crate::identity::taken::Taken;
 use crate::identity::token::Token;
+use crate::identity::workload::Workload;
 use crate::model::secret::SecretBytes;
 use crate::tls::BadRoots;
 
@@ -39,6 +48,21 @@ pub struct Source {
     choice: Choice,
 }
 
+/// For what tokens are asked, and how the world outside is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// For what.
+    pub resource: &'a str,
+    /// Who issues tokens to those who speak for themselves: `https://HOST`.
+    pub authority: &'a str,
+    /// The authorities to trust, if not the system's.
+    pub ca_pem: Option<&'a [u8]>,
+    /// The way to Entra, if it is not open.
+    pub proxy: Option<&'a Proxy>,
+    /// How a principal in a vault is read.
+    pub reader: Option<&'a Reader>,
+}
+
 /// Who speaks the source's dialect, with the secret that goes with each question.
 #[derive(Clone, Debug)]
 enum Speaker {
@@ -48,31 +72,16 @@ enum Speaker {
     CloudShell(CloudShell),
     Arc(AzureArc),
     Imds(Imds),
+    ServicePrincipal(ServicePrincipal),
+    Workload(Workload),
+    AzureCli(AzureCli),
+    From(FromVault),
 }
 
 impl Source {
-    /// The source that was taken, for tokens for `resource`; where it is asked over TLS, with the
-    /// roots in `ca_pem`, if given.
-    pub fn new(taken: &Taken, resource: &str, ca_pem: Option<&[u8]>) -> Result<Self, BadRoots> {
-        // One without its secret, where one belongs, asks without and hears no.
-        let secret = || taken.secret.clone().unwrap_or_else(|| Arc::new(SecretBytes::new(vec![])));
-        let speaker = match &taken.origin {
-            Origin::AppService(endpoint) => {
-                Speaker::AppService(AppService::new(endpoint, ca_pem, resource)?, secret())
-            }
-            Origin::ServiceFabric(endpoint, thumbprint) => {
-                let cluster = ServiceFabric::new(endpoint, *thumbprint, resource)?;
-                Speaker::ServiceFabric(cluster, secret())
-            }
-            Origin::AzureMl(endpoint) => {
-                Speaker::AzureMl(AzureMl::new(endpoint, ca_pem, resource)?, secret())
-            }
-            Origin::CloudShell(endpoint) => {
-                Speaker::CloudShell(CloudShell::new(endpoint, ca_pem, resource)?)
-            }
-            Origin::Arc(endpoint) => Speaker::Arc(AzureArc::new(endpoint, ca_pem, resource)?),
-            Origin::Imds(endpoint) => Speaker::Imds(Imds::new(endpoint, ca_pem, resource)?),
-        };
+    /// The source that was taken.
+    pub fn new(taken: &Taken, terms: &Terms<'_>) -> Result<Self, BadRoots> {
+        let speaker = Speaker::of(taken, terms)?;
         Ok(Self { speaker, origin: taken.origin.clone(), choice: taken.choice.clone() })
     }
 
@@ -84,6 +93,14 @@ impl Source {
     /// Its kind.
     pub(crate) const fn kind(&self) -> Kind {
         self.origin.kind()
+    }
+
+    /// Whom `auto` took, if that is not told by the tokens themselves.
+    pub(crate) fn kept(&self) -> Option<Guid> {
+        match &self.speaker {
+            Speaker::From(from_vault) => from_vault.kept(),
+            _ => None,
+        }
     }
 
     /// Asks until there is a token, or a refusal, or no patience left. `kept` is whom `auto` took
@@ -104,8 +121,9 @@ impl Source {
             if no_token.is_refusal() || clock::now().since(start) >= PATIENCE {
                 return Err(no_token);
             }
+            let wait = no_token.reason.wait();
             note(no_token);
-            tokio::time::sleep(gap(tries)).await;
+            tokio::time::sleep(gap(tries).max(wait)).await;
             tries += 1;
         }
     }
@@ -137,7 +155,53 @@ impl Source {
             Speaker::CloudShell(cloud_shell) => cloud_shell.ask().await,
             Speaker::Arc(agent) => agent.ask().await,
             Speaker::Imds(imds) => imds.ask(choice).await,
+            Speaker::ServicePrincipal(principal) => principal.ask(None).await,
+            Speaker::Workload(workload) => workload.ask(None).await,
+            Speaker::AzureCli(azure_cli) => azure_cli.ask().await,
+            Speaker::From(from_vault) => from_vault.ask(None).await,
         }
+    }
+}
+
+impl Speaker {
+    fn of(taken: &Taken, terms: &Terms<'_>) -> Result<Self, BadRoots> {
+        let Terms { resource, authority, ca_pem, .. } = *terms;
+        // One without its secret, where one belongs, asks without and hears no.
+        let secret = || taken.secret.clone().unwrap_or_else(|| Arc::new(SecretBytes::new(vec![])));
+        let outside = || Client::outside(ca_pem, terms.proxy);
+        // What makes an address and fits a certificate was seen to by whoever mounted.
+        let odd = || BadRoots::new("the identity cannot be reached or read");
+        Ok(match &taken.origin {
+            Origin::AppService(endpoint) => {
+                Self::AppService(AppService::new(endpoint, ca_pem, resource)?, secret())
+            }
+            Origin::ServiceFabric(endpoint, thumbprint) => {
+                Self::ServiceFabric(ServiceFabric::new(endpoint, *thumbprint, resource)?, secret())
+            }
+            Origin::AzureMl(endpoint) => {
+                Self::AzureMl(AzureMl::new(endpoint, ca_pem, resource)?, secret())
+            }
+            Origin::CloudShell(endpoint) => {
+                Self::CloudShell(CloudShell::new(endpoint, ca_pem, resource)?)
+            }
+            Origin::Arc(endpoint) => Self::Arc(AzureArc::new(endpoint, ca_pem, resource)?),
+            Origin::Imds(endpoint) => Self::Imds(Imds::new(endpoint, ca_pem, resource)?),
+            Origin::ServicePrincipal(Principal { tenant, client_id, means }) => {
+                let entra = Entra::new(outside()?, authority, tenant, client_id, resource);
+                let principal =
+                    entra.and_then(|entra| ServicePrincipal::new(entra, means, secret()));
+                Self::ServicePrincipal(principal.ok_or_else(odd)?)
+            }
+            Origin::Workload(federation) => {
+                let workload = Workload::new(federation, outside()?, authority, resource);
+                Self::Workload(workload.ok_or_else(odd)?)
+            }
+            Origin::AzureCli(program) => Self::AzureCli(AzureCli::new(program, resource)),
+            Origin::From(..) => {
+                let reader = terms.reader.cloned().ok_or_else(odd)?;
+                Self::From(FromVault::new(reader, outside()?, authority, resource))
+            }
+        })
     }
 }
 
@@ -154,7 +218,14 @@ impl Source {
         let endpoint = crate::identity::imds::endpoint(Some(&format!("http://{address}")));
         let origin = Origin::Imds(endpoint.unwrap());
         let taken = Taken { origin, choice, secret: None, passed_over: Vec::new() };
-        Self::new(&taken, "https://vault.azure.net", None).unwrap()
+        let terms = Terms {
+            resource: "https://vault.azure.net",
+            authority: "https://login.microsoftonline.com",
+            ca_pem: None,
+            proxy: None,
+            reader: None,
+        };
+        Self::new(&taken, &terms).unwrap()
     }
 }
 

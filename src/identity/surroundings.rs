@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::identity::azure_cli::Program;
 use crate::model::secret::SecretBytes;
 
 /// The facts, each under the name of its variable. What is secret prints its length alone.
@@ -48,6 +49,8 @@ pub struct Surroundings {
     pub msi_secret: Option<Arc<SecretBytes>>,
     /// `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
     pub azure_pod_identity_authority_host: Option<String>,
+    /// `az`, if there is one.
+    pub azure_cli: Option<Program>,
     /// Whether the agent of Azure Arc is installed.
     pub has_arc_agent: bool,
     /// Whether the firmware says that this is a machine in Azure.

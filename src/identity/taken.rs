@@ -7,9 +7,13 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::identity::arc_key;
+use crate::identity::azure_cli::Program;
 use crate::identity::choice::Choice;
 use crate::identity::endpoint::Endpoint;
 use crate::identity::kind::Kind;
+use crate::identity::service_principal::Principal;
+use crate::identity::wish::Place;
+use crate::identity::workload::Federation;
 use crate::model::secret::SecretBytes;
 use crate::tls::Thumbprint;
 
@@ -42,6 +46,14 @@ pub enum Origin {
     Arc(Endpoint),
     /// The metadata service.
     Imds(Endpoint),
+    /// A service principal.
+    ServicePrincipal(Principal),
+    /// A pod's identity.
+    Workload(Federation),
+    /// `az`.
+    AzureCli(Program),
+    /// A service principal in a vault, and who reads it there.
+    From(Place, Box<Origin>),
 }
 
 /// A source that was not taken.
@@ -64,6 +76,10 @@ impl Origin {
             Self::CloudShell(_) => Kind::CloudShell,
             Self::Arc(_) => Kind::Arc,
             Self::Imds(_) => Kind::Imds,
+            Self::ServicePrincipal(_) => Kind::ServicePrincipal,
+            Self::Workload(_) => Kind::Workload,
+            Self::AzureCli(_) => Kind::AzureCli,
+            Self::From(..) => Kind::From,
         }
     }
 

@@ -69,10 +69,16 @@ impl Token {
         }
         let secret = json::secret(reply.access_token);
         let secret = secret.ok_or(NoSense("the token is no text"))?;
+        let life = life(&reply, date).ok_or(NoSense("the token's life is no number of seconds"))?;
+        let client_id = reply.client_id.and_then(|id| Guid::parse(&id));
+        Ok(Self { client_id, ..Self::of(secret, asked, life)? })
+    }
+
+    /// A token that lives so long from `asked` on.
+    pub(crate) fn of(secret: SecretBytes, asked: Moment, life: Duration) -> Result<Self, NoSense> {
         if !Key::fits(&secret) {
             return Err(NoSense("the token is empty, too long, or no plain text"));
         }
-        let life = life(&reply, date).ok_or(NoSense("the token's life is no number of seconds"))?;
         if life.is_zero() || life > LIFE {
             return Err(NoSense("the token's life is absurd"));
         }
@@ -80,7 +86,7 @@ impl Token {
             secret,
             expires: asked + life,
             renew: asked + life / 2,
-            client_id: reply.client_id.and_then(|id| Guid::parse(&id)),
+            client_id: None,
             serial: 0,
         })
     }

@@ -118,7 +118,7 @@ impl Tokens {
     /// Whom `auto` took, once it is known: to be told to whoever comes after this process.
     #[must_use]
     pub fn kept(&self) -> Option<Guid> {
-        self.0.state.lock().kept.clone()
+        self.0.source.kept().or_else(|| self.0.state.lock().kept.clone())
     }
 
     fn look(&self, now: Moment) -> Result<Arc<Token>, Waiting> {

@@ -240,7 +240,7 @@ fn refused(answer: &Answer) -> Trouble {
     let request = answer.header("x-ms-request-id").next();
     Trouble {
         why,
-        retry_after: retry_after(answer),
+        retry_after: answer.retry_after().map(|wait| wait.min(BELIEVED)),
         detail: Detail::Status {
             status: answer.status,
             request: request.map(ToOwned::to_owned).and_then(response::word),
@@ -259,20 +259,6 @@ fn denied(inner: Option<&str>) -> Refusal {
         Some("ForbiddenByConnection") => Refusal::Denied(Denial::Connection),
         _ => Refusal::Denied(Denial::Policy),
     }
-}
-
-/// A date is measured against the server's own clock, or not believed.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    let text = answer.header("retry-after").next()?.trim();
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let wait = if digits {
-        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
-    } else {
-        let until = httpdate::parse_http_date(text).ok()?;
-        let now = httpdate::parse_http_date(answer.header("date").next()?).ok()?;
-        until.duration_since(now).unwrap_or_default()
-    };
-    Some(wait.min(BELIEVED))
 }
 
 #[cfg(test)]

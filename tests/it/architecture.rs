@@ -19,7 +19,7 @@ pub(crate) const ROOMS: &[Room] = &[
     (
         "http",
         &["model", "tls"],
-        &["bytes", "httpdate", "hyper", "reqwest", "rustls", "tokio", "url", "zeroize"],
+        &["bytes", "httpdate", "hyper", "reqwest", "rustls", "serde", "tokio", "url", "zeroize"],
     ),
     (
         "identity",

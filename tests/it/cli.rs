@@ -218,6 +218,7 @@ fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
         Key::Identity => guids,
         Key::CaFile => [ca_files[0].as_str(), ca_files[1].as_str()],
         Key::Resource | Key::Authority => ["https://one.example.com", "https://two.example.com"],
+        Key::Proxy => ["http://proxy.example.com:3128", "https://proxy.example.com"],
         Key::OpenTimeout => ["5s", "1m"],
         Key::Check => ["off", "strict"],
         Key::Refresh => ["1s", "500ms"],

@@ -42,6 +42,7 @@ mod namespace;
 mod options;
 mod outage;
 mod places;
+mod principal;
 mod program;
 mod promises;
 mod readers;
