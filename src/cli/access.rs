@@ -57,6 +57,10 @@ impl Access {
             let vault = vault.map_err(|error| complain(&error, error.hint()))?;
             return Self::to(vault, settings, here);
         };
+        if tag.is_empty() {
+            return Err(Complaint::usage(format!("{text}: the tag's name is missing"))
+                .hint("tag:NAME stands for the value of this machine's own tag NAME"));
+        }
         if let (Some(_), _) | (_, Some(_)) = given(settings) {
             return Err(Complaint::usage(format!(
                 "{text}: its cloud decides for whom its tokens are"
@@ -116,7 +120,7 @@ impl Access {
             .map_err(|error| complain(&error, error.hint()))?;
         let identity = detect(&wish, here).map_err(|error| complain(&error, error.hint()))?;
         let ca_pem = settings.parsed(Key::CaFile, certificates)?;
-        Ok(Self { vault, identity, ca_pem, proxy: settings.parsed(Key::Proxy, proxy)? })
+        Ok(Self { vault, identity, ca_pem, proxy: proxy(settings)? })
     }
 }
 
@@ -124,9 +128,14 @@ fn given(settings: &Settings) -> (Option<&str>, Option<&str>) {
     (settings.given(Key::Resource), settings.given(Key::Authority))
 }
 
-fn proxy(text: &str) -> Result<Proxy, Wrong> {
-    Proxy::parse(text).ok_or_else(|| {
-        Wrong::new("this is no proxy").hint("a proxy is http://HOST:PORT, without a password")
+fn proxy(settings: &Settings) -> Result<Option<Proxy>, Complaint> {
+    let Some(text) = settings.given(Key::Proxy) else {
+        return Ok(None);
+    };
+    // It is not repeated, for there may be a password in it.
+    Proxy::parse(text).map(Some).ok_or_else(|| {
+        Complaint::usage("proxy=: this is no proxy")
+            .hint("a proxy is http://HOST:PORT or https://HOST:PORT, without a password")
     })
 }
 

@@ -67,9 +67,10 @@ impl InVault {
         let Origin::From(place, origin) = &taken.origin else {
             return Ok(None);
         };
-        let machine = match &**origin {
-            Origin::Imds(endpoint) => Some(Machine::new(endpoint, ca_pem.map(str::as_bytes))?),
-            _ => None,
+        let machine = if let Origin::Imds(endpoint) = &**origin {
+            Some(Machine::new(endpoint, ca_pem.map(str::as_bytes))?)
+        } else {
+            None
         };
         Ok(Some(Arc::new(Self {
             place: place.clone(),

@@ -15,7 +15,7 @@ pub const OPTIONS: [Opt; 22] = [
         default: Some("auto"),
         group: Group::Vault,
         commands: &ASKING,
-        help: "who asks: auto, system, client-id:GUID or one of the others that IDENTITY.md lists",
+        help: "who asks: auto, system, client-id:GUID, workload, from:VAULT/SECRET and others",
     },
     Opt {
         key: Key::CaFile,

@@ -96,7 +96,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::identity::certificate::tests::principal;
 
     fn taken_apart(token: &SecretBytes) -> (Value, Value, String, Vec<u8>) {
         let text = str::from_utf8(token.expose()).unwrap();
@@ -120,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_assertion_says_who_for_whom_until_when_and_is_signed() {
-        let principal = principal();
+        let principal = Certificate::example();
         let (header, claims, signed, signature) =
             taken_apart(&assertion(false).sign(&principal).unwrap());
         assert_eq!(
@@ -149,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_chain_goes_along_where_it_is_wanted() {
-        let principal = principal();
+        let principal = Certificate::example();
         let (header, ..) = taken_apart(&assertion(true).sign(&principal).unwrap());
         let chain: Vec<String> = principal.chain().iter().map(|der| STANDARD.encode(der)).collect();
         assert_eq!(chain.len(), 2);

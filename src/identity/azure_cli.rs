@@ -65,16 +65,16 @@ impl AzureCli {
 
     pub(crate) async fn ask(&self) -> Result<Token, Reason> {
         let mut child = self.command().spawn().map_err(|error| self.no_program(&error))?;
-        let group = Pid::from_child(&child);
+        let mut group = Group { leader: Pid::from_child(&child), has_ended: false };
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let said = tokio::task::spawn_blocking(move || read(stdout));
         let complained = tokio::task::spawn_blocking(move || read(stderr));
         let ended = tokio::task::spawn_blocking(move || child.wait());
         let all = async { tokio::join!(said, complained, ended) };
-        let Ok((said, complained, ended)) = tokio::time::timeout(PATIENCE, all).await else {
-            let _ended = kill_process_group(group, Signal::KILL);
-            return Err(failed("it says nothing for ten seconds"));
-        };
+        let all = tokio::time::timeout(PATIENCE, all).await;
+        let (said, complained, ended) =
+            all.map_err(|_| failed("it says nothing for ten seconds"))?;
+        group.has_ended = ended.is_ok();
         match (said, complained, ended) {
             (Ok(Some(text)), _, Ok(Ok(status))) if status.success() => token(&text, clock::wall()),
             (_, Ok(Some(complaint)), Ok(Ok(_))) => Err(refused(&complaint)),
@@ -109,6 +109,20 @@ impl AzureCli {
             hint: Some("is az installed?".to_owned()),
             heals: false,
         })
+    }
+}
+
+/// The processes that were started, which end when nobody waits for them any more.
+struct Group {
+    leader: Pid,
+    has_ended: bool,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let _gone = kill_process_group(self.leader, Signal::KILL);
+        }
     }
 }
 

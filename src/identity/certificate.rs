@@ -212,7 +212,22 @@ impl fmt::Display for BadCertificateFile {
 impl std::error::Error for BadCertificateFile {}
 
 #[cfg(test)]
-pub(crate) mod tests {
+impl Certificate {
+    /// What a file of the tests gives.
+    pub(crate) fn of_test(name: &str, password: &str) -> Result<Self, BadCertificateFile> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates");
+        let file = std::fs::read(format!("{folder}/{name}")).unwrap();
+        Self::read(&file, &SecretBytes::new(password.as_bytes().to_vec()))
+    }
+
+    /// A service principal's, with the authority that issued it.
+    pub(crate) fn example() -> Self {
+        Self::of_test("plain.pem", "").unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
     use proptest::prelude::ProptestConfig;
     use proptest::prelude::any;
     use proptest::proptest;
@@ -224,18 +239,9 @@ pub(crate) mod tests {
         std::fs::read(format!("{folder}/{name}")).unwrap()
     }
 
-    fn read(name: &str, password: &str) -> Result<Certificate, BadCertificateFile> {
-        Certificate::read(&file(name), &SecretBytes::new(password.as_bytes().to_vec()))
-    }
-
-    /// A service principal's, with the authority that issued it.
-    pub(crate) fn principal() -> Certificate {
-        read("plain.pem", "").unwrap()
-    }
-
     #[test]
     fn the_same_pair_is_found_in_every_kind_of_file() {
-        let wanted = principal();
+        let wanted = Certificate::example();
         let public = wanted.pair().unwrap().public_key().as_ref().to_vec();
         assert_eq!(wanted.chain().len(), 2);
         for (name, password, chain) in [
@@ -249,7 +255,7 @@ pub(crate) mod tests {
             ("mixed.pfx", "p\u{e4}ssw\u{f6}rd", 2),
             ("old-mixed.pfx", "p\u{e4}ssw\u{f6}rd", 2),
         ] {
-            let found = read(name, password).expect(name);
+            let found = Certificate::of_test(name, password).expect(name);
             assert_eq!(found.pair().unwrap().public_key().as_ref(), public, "{name}");
             assert_eq!(found.chain().first(), wanted.chain().first(), "{name}");
             assert_eq!(found.chain().len(), chain, "{name}");
@@ -268,7 +274,7 @@ pub(crate) mod tests {
             ("ec.pem", "", Bad::NotRsa),
             ("other.pem", "", Bad::NoCertificate),
         ] {
-            assert_eq!(read(name, password).unwrap_err(), why, "{name}");
+            assert_eq!(Certificate::of_test(name, password).unwrap_err(), why, "{name}");
             assert!(!why.hint().is_empty());
         }
         let none = SecretBytes::new(Vec::new());
@@ -288,7 +294,7 @@ pub(crate) mod tests {
 
     #[test]
     fn no_key_is_printed() {
-        let principal = principal();
+        let principal = Certificate::example();
         let shown = format!("{principal:?}");
         // The end, for the first half of it is the public key.
         let key = principal.key().expose();

@@ -100,7 +100,7 @@ fn contents(path: &Path) -> std::io::Result<SecretBytes> {
 }
 
 /// AKS's token proxy, if the exchange is to be made there.
-fn token_proxy(here: &Surroundings) -> Result<Option<TokenProxy>, Undecided> {
+fn token_proxy(here: &Surroundings) -> Result<Option<Box<TokenProxy>>, Undecided> {
     let (file, pem) = (&here.azure_kubernetes_ca_file, &here.azure_kubernetes_ca_data);
     let name = &here.azure_kubernetes_sni_name;
     let Some(address) = &here.azure_kubernetes_token_proxy else {
@@ -129,7 +129,7 @@ fn token_proxy(here: &Surroundings) -> Result<Option<TokenProxy>, Undecided> {
         (None, Some(pem)) => Some(ProxyRoots::Pem(pem.clone())),
         (None, None) => None,
     };
-    Ok(Some(TokenProxy { address, name: name.clone(), roots }))
+    Ok(Some(Box::new(TokenProxy { address, name: name.clone(), roots })))
 }
 
 /// The path from the root, for whoever reads it stands elsewhere.

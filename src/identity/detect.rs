@@ -292,6 +292,8 @@ mod tests {
 
     const ME: &str = "0f0e0d0c-1111-2222-3333-444455556666";
     const PRINT: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    const PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+    const LOCKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/aes.pfx");
     const NEAR: &str = "http://127.0.0.1:42356/msi/token";
     const FAR: &str = "http://203.0.113.9/msi/token";
     const SECURE: &str = "https://10.0.0.4:2377/token";
@@ -313,6 +315,17 @@ mod tests {
                 MSI_SECRET => here.msi_secret = secret,
                 POD_IDENTITY => here.azure_pod_identity_authority_host = text,
                 "agent" => here.has_arc_agent = true,
+                "AZURE_TENANT_ID" => here.azure_tenant_id = text,
+                "AZURE_CLIENT_SECRET" => here.azure_client_secret = secret,
+                "AZURE_CLIENT_CERTIFICATE_PATH" => here.azure_client_certificate_path = text,
+                "AZURE_CLIENT_CERTIFICATE_PASSWORD" => {
+                    here.azure_client_certificate_password = secret;
+                }
+                "AZURE_FEDERATED_TOKEN_FILE" => here.azure_federated_token_file = text,
+                "AZURE_KUBERNETES_TOKEN_PROXY" => here.azure_kubernetes_token_proxy = text,
+                "AZURE_KUBERNETES_SNI_NAME" => here.azure_kubernetes_sni_name = text,
+                "AZURE_KUBERNETES_CA_FILE" => here.azure_kubernetes_ca_file = text,
+                "AZURE_KUBERNETES_CA_DATA" => here.azure_kubernetes_ca_data = text,
                 other => panic!("{other}"),
             }
         }
@@ -320,7 +333,7 @@ mod tests {
     }
 
     fn took(choice: &str, variables: &[(&str, &str)]) -> Result<Taken, Undecided> {
-        detect(&Choice::parse(choice).unwrap(), &here(variables))
+        detect(&Wish::parse(choice).unwrap(), &here(variables))
     }
 
     /// The whole table: what is set, and which source that is.
@@ -330,8 +343,24 @@ mod tests {
         let (msi, secret) = ((MSI_ENDPOINT, NEAR), (MSI_SECRET, "s"));
         let (imds, print) = (("IMDS_ENDPOINT", NEAR), (THUMBPRINT, PRINT));
         let cluster = (ENDPOINT, SECURE);
+        let [tenant, me] = [("AZURE_TENANT_ID", "contoso.example"), (CLIENT_ID, ME)];
+        let password = ("AZURE_CLIENT_SECRET", "p4ss w\u{f6}rd");
+        let certificate = ("AZURE_CLIENT_CERTIFICATE_PATH", LOCKED);
+        let opens = ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "pa55word");
+        let file = ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/token");
         for (set, kind, is_secret) in [
             (&[][..], Kind::Imds, false),
+            (&[tenant], Kind::Imds, false),
+            (&[tenant, me, password], Kind::ServicePrincipal, true),
+            (&[tenant, me, certificate, opens], Kind::ServicePrincipal, true),
+            (
+                &[tenant, me, password, ("AZURE_CLIENT_CERTIFICATE_PATH", "/no")],
+                Kind::ServicePrincipal,
+                true,
+            ),
+            (&[tenant, me, password, file, endpoint, header], Kind::ServicePrincipal, true),
+            (&[tenant, me, file], Kind::Workload, false),
+            (&[tenant, me, file, endpoint, header, msi, secret], Kind::Workload, false),
             (&[(POD_IDENTITY, "http://10.0.0.9:2579")], Kind::Imds, false),
             (&[endpoint, header], Kind::AppService, true),
             (&[endpoint, header, imds], Kind::AppService, true),
@@ -366,6 +395,12 @@ mod tests {
     fn a_set_that_is_not_whole_or_makes_no_sense_is_named() {
         let (endpoint, header) = ((ENDPOINT, NEAR), (HEADER, "h"));
         let cluster = (ENDPOINT, SECURE);
+        let [tenant, me] = [("AZURE_TENANT_ID", "contoso.example"), (CLIENT_ID, ME)];
+        let password = ("AZURE_CLIENT_SECRET", "p4ss");
+        let file = ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/token");
+        let proxy = (PROXY, "https://10.0.0.1:443");
+        let sni = ("AZURE_KUBERNETES_SNI_NAME", "a.ests.aks");
+        let ca = ("AZURE_KUBERNETES_CA_FILE", "/ca.pem");
         for (set, named) in [
             (&[endpoint][..], &[ENDPOINT, HEADER, "IMDS_ENDPOINT"][..]),
             (&[header], &[HEADER, ENDPOINT]),
@@ -389,6 +424,30 @@ mod tests {
             (&[endpoint, (HEADER, "canary\r\nx: y")], &[HEADER]),
             (&[(MSI_ENDPOINT, NEAR), (MSI_SECRET, "\u{e9}")], &[MSI_SECRET]),
             (&[(CLIENT_ID, "web-1")], &[CLIENT_ID, "web-1", "GUID"]),
+            (&[password], &["AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"]),
+            (&[password, tenant], &["AZURE_CLIENT_SECRET", CLIENT_ID]),
+            (&[password, tenant, (CLIENT_ID, "web-1")], &[CLIENT_ID, "web-1", "GUID"]),
+            (&[password, me, ("AZURE_TENANT_ID", "../x")], &["AZURE_TENANT_ID", "../x"]),
+            (&[("AZURE_CLIENT_SECRET", "canary\nx"), tenant, me], &["AZURE_CLIENT_SECRET"]),
+            (
+                &[("AZURE_CLIENT_CERTIFICATE_PATH", LOCKED), tenant],
+                &["CERTIFICATE_PATH", CLIENT_ID],
+            ),
+            (&[("AZURE_CLIENT_CERTIFICATE_PATH", LOCKED), tenant, me], &[LOCKED, "password"]),
+            (&[("AZURE_CLIENT_CERTIFICATE_PATH", "/no/such"), tenant, me], &["/no/such"]),
+            (&[("AZURE_CLIENT_CERTIFICATE_PATH", "/dev/null"), tenant, me], &["/dev/null"]),
+            (&[file, me], &["AZURE_FEDERATED_TOKEN_FILE", "AZURE_TENANT_ID"]),
+            (&[file, tenant], &["AZURE_FEDERATED_TOKEN_FILE", CLIENT_ID]),
+            (&[file, tenant, me, sni], &["AZURE_KUBERNETES_SNI_NAME", PROXY]),
+            (&[file, tenant, me, ca], &["AZURE_KUBERNETES_CA_FILE", PROXY]),
+            (&[file, tenant, me, (PROXY, "http://127.0.0.1:1")], &[PROXY, "https"]),
+            (&[file, tenant, me, (PROXY, "https://me@10.0.0.1")], &[PROXY]),
+            (&[file, tenant, me, (PROXY, "https://10.0.0.1/?a=b")], &[PROXY]),
+            (&[file, tenant, me, proxy, ("AZURE_KUBERNETES_SNI_NAME", "a/b")], &["SNI_NAME"]),
+            (
+                &[file, tenant, me, proxy, ca, ("AZURE_KUBERNETES_CA_DATA", "x")],
+                &["AZURE_KUBERNETES_CA_DATA", "AZURE_KUBERNETES_CA_FILE"],
+            ),
             (&[endpoint, header, (CLIENT_ID, "web-1")], &[CLIENT_ID, "web-1", "GUID"]),
         ] {
             let error = took("auto", set).expect_err(&format!("{set:?}"));
@@ -448,5 +507,36 @@ mod tests {
         assert!(took("auto", &odd).unwrap_err().to_string().contains("DEFAULT_IDENTITY_CLIENT_ID"));
         // To everybody else it means nothing.
         assert_eq!(choice("auto", &[ml[2]]), "auto");
+    }
+
+    #[test]
+    fn who_is_named_is_taken_or_it_is_said_what_is_missing() {
+        let tenant = ("AZURE_TENANT_ID", "contoso.example");
+        let principal = [tenant, (CLIENT_ID, ME), ("AZURE_CLIENT_SECRET", "p4ss")];
+        let pod = [tenant, (CLIENT_ID, ME), ("AZURE_FEDERATED_TOKEN_FILE", "/token")];
+        let both = [&principal[..], &pod].concat();
+        let kind = |wish, set: &[(&str, &str)]| took(wish, set).map(|it| it.origin.kind());
+        assert_eq!(kind("service-principal", &both), Ok(Kind::ServicePrincipal));
+        assert_eq!(kind("workload", &both), Ok(Kind::Workload));
+        for (wish, named) in [
+            ("service-principal", "AZURE_CLIENT_SECRET"),
+            ("workload", "AZURE_FEDERATED_TOKEN_FILE"),
+            ("azure-cli", "az"),
+        ] {
+            let error = took(wish, &[]).unwrap_err();
+            assert!(error.to_string().contains(named) && error.hint().is_some(), "{error}");
+        }
+        // Who wants a managed identity gets one, whoever else the environment names.
+        for wish in ["system", &format!("client-id:{ME}"), &format!("object-id:{ME}")] {
+            assert_eq!(kind(wish, &both), Ok(Kind::Imds), "{wish}");
+        }
+        let from = took("from:my-vault/sp", &both).unwrap();
+        assert_eq!(from.origin.kind(), Kind::From);
+        assert_eq!(
+            (from.choice.to_string(), from.secret.is_none()),
+            (format!("client-id:{ME}"), true)
+        );
+        let app = took("from:my-vault/sp", &[(ENDPOINT, NEAR), (HEADER, "h")]).unwrap();
+        assert!(app.secret.is_some());
     }
 }

@@ -136,16 +136,17 @@ fn refused(answer: &Answer) -> Reason {
     let Some(refusal) = refusal else {
         return Reason::of(status, None);
     };
-    match Reason::of(status, Some(refusal.error)) {
-        Reason::Refused { status, code } => Reason::Entra(No {
-            status,
-            code,
-            number: refusal.error_codes.first().copied(),
-            trace: refusal.trace_id.and_then(|trace| Guid::parse(&trace)),
-            time: answer.header("date").next().and_then(|at| httpdate::parse_http_date(at).ok()),
-        }),
-        other => other,
-    }
+    let reason = Reason::of(status, Some(refusal.error));
+    let Reason::Refused { status, code } = reason else {
+        return reason;
+    };
+    Reason::Entra(No {
+        status,
+        code,
+        number: refusal.error_codes.first().copied(),
+        trace: refusal.trace_id.and_then(|trace| Guid::parse(&trace)),
+        time: answer.header("date").next().and_then(|at| httpdate::parse_http_date(at).ok()),
+    })
 }
 
 const TRANSIENT: [&str; 2] = ["temporarily_unavailable", "server_error"];
@@ -167,9 +168,10 @@ impl No {
 
     /// What to do about it, where the proof came from such a source.
     pub(crate) fn hint(&self, source: Kind) -> Option<String> {
-        let [secret, client_id, tenant] = match source {
-            Kind::From => ["its password", "its appId", "its tenant"],
-            _ => ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"],
+        let [secret, client_id, tenant] = if source == Kind::From {
+            ["the password in the vault", "the appId in the vault", "the tenant in the vault"]
+        } else {
+            ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"]
         };
         let hint = match self.number? {
             BAD_SECRET => format!("{secret} is to hold the secret's value, not its id"),

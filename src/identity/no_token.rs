@@ -88,10 +88,7 @@ impl Reason {
 impl Reason {
     /// For how long the service asks to be left alone.
     pub(crate) fn wait(&self) -> Duration {
-        match self {
-            Self::Later { wait, .. } => wait.unwrap_or_default(),
-            _ => Duration::ZERO,
-        }
+        if let Self::Later { wait: Some(wait), .. } = self { *wait } else { Duration::ZERO }
     }
 }
 

@@ -72,10 +72,10 @@ enum Speaker {
     CloudShell(CloudShell),
     Arc(AzureArc),
     Imds(Imds),
-    ServicePrincipal(ServicePrincipal),
-    Workload(Workload),
+    ServicePrincipal(Box<ServicePrincipal>),
+    Workload(Box<Workload>),
     AzureCli(AzureCli),
-    From(FromVault),
+    From(Box<FromVault>),
 }
 
 impl Source {
@@ -97,10 +97,7 @@ impl Source {
 
     /// Whom `auto` took, if that is not told by the tokens themselves.
     pub(crate) fn kept(&self) -> Option<Guid> {
-        match &self.speaker {
-            Speaker::From(from_vault) => from_vault.kept(),
-            _ => None,
-        }
+        if let Speaker::From(from_vault) = &self.speaker { from_vault.kept() } else { None }
     }
 
     /// Asks until there is a token, or a refusal, or no patience left. `kept` is whom `auto` took
@@ -190,16 +187,17 @@ impl Speaker {
                 let entra = Entra::new(outside()?, authority, tenant, client_id, resource);
                 let principal =
                     entra.and_then(|entra| ServicePrincipal::new(entra, means, secret()));
-                Self::ServicePrincipal(principal.ok_or_else(odd)?)
+                Self::ServicePrincipal(Box::new(principal.ok_or_else(odd)?))
             }
             Origin::Workload(federation) => {
                 let workload = Workload::new(federation, outside()?, authority, resource);
-                Self::Workload(workload.ok_or_else(odd)?)
+                Self::Workload(Box::new(workload.ok_or_else(odd)?))
             }
             Origin::AzureCli(program) => Self::AzureCli(AzureCli::new(program, resource)),
             Origin::From(..) => {
                 let reader = terms.reader.cloned().ok_or_else(odd)?;
-                Self::From(FromVault::new(reader, outside()?, authority, resource))
+                let from_vault = FromVault::new(reader, outside()?, authority, resource);
+                Self::From(Box::new(from_vault))
             }
         })
     }

@@ -53,7 +53,7 @@ pub enum Origin {
     /// `az`.
     AzureCli(Program),
     /// A service principal in a vault, and who reads it there.
-    From(Place, Box<Origin>),
+    From(Place, Box<Self>),
 }
 
 /// A source that was not taken.
@@ -88,11 +88,15 @@ impl Origin {
     pub const fn group(&self) -> Option<&'static str> {
         match self {
             Self::Arc(_) => Some(arc_key::GROUP),
+            Self::From(_, reads) => reads.group(),
             Self::AppService(_)
             | Self::ServiceFabric(..)
             | Self::AzureMl(_)
             | Self::CloudShell(_)
-            | Self::Imds(_) => None,
+            | Self::Imds(_)
+            | Self::ServicePrincipal(_)
+            | Self::Workload(_)
+            | Self::AzureCli(_) => None,
         }
     }
 
@@ -114,7 +118,22 @@ impl Origin {
 
 impl fmt::Display for Taken {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "tokens come from {} ({})", self.origin.kind().words(), self.choice)?;
+        let kind = self.origin.kind();
+        write!(out, "tokens come from {} ", kind.words())?;
+        match &self.origin {
+            Origin::ServicePrincipal(_) | Origin::Workload(_) | Origin::AzureCli(_) => {
+                write!(out, "({})", kind.name())?;
+            }
+            Origin::From(place, reads) => {
+                write!(out, "(from:{place}, read by {} of {})", self.choice, reads.kind().words())?;
+            }
+            Origin::AppService(_)
+            | Origin::ServiceFabric(..)
+            | Origin::AzureMl(_)
+            | Origin::CloudShell(_)
+            | Origin::Arc(_)
+            | Origin::Imds(_) => write!(out, "({})", self.choice)?,
+        }
         for (number, PassedOver { source, why }) in self.passed_over.iter().enumerate() {
             let between = if number == 0 { "; not from " } else { ", " };
             write!(out, "{between}{} ({why})", source.words())?;

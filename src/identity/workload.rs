@@ -36,7 +36,7 @@ pub struct Federation {
     /// Where Kubernetes writes its token.
     pub file: PathBuf,
     /// Who makes the exchange, if not Entra itself.
-    pub proxy: Option<TokenProxy>,
+    pub proxy: Option<Box<TokenProxy>>,
 }
 
 /// AKS's own endpoint for exchanges.
@@ -160,12 +160,10 @@ fn contents(path: &Path) -> io::Result<SecretBytes> {
 }
 
 fn no_file(path: &Path, variable: &str, error: &io::Error) -> Reason {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "it is read by the user that the worker runs as: name one who may with run-as="
-                .to_owned()
-        }
-        _ => format!("{variable} names the file"),
+    let hint = if error.kind() == io::ErrorKind::PermissionDenied {
+        "it is read by the user that the worker runs as: name one who may with run-as=".to_owned()
+    } else {
+        format!("{variable} names the file")
     };
     Reason::NoProof(NoProof {
         what: format!("{}: {}", path.display(), error.kind()),

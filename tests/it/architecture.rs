@@ -77,7 +77,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "tls",
             "vault",
         ],
-        &["clap", "glob", "nix", "rustix", "serde", "serde_json", "strsim", "tokio"],
+        &["clap", "glob", "nix", "parking_lot", "rustix", "serde", "serde_json", "strsim", "tokio"],
     ),
     ("main", &["akvfs"], &[]),
     ("lib", &[], &[]),
