@@ -38,6 +38,7 @@ mod leaks;
 mod machine;
 mod mapping;
 mod messages;
+mod metadata;
 mod mount;
 mod mounted;
 mod namespace;
