@@ -25,6 +25,7 @@ use rustix::fs::MemfdFlags;
 use rustix::fs::memfd_create;
 
 use crate::program::Nobody;
+use crate::program::Said;
 use crate::program::akvfs;
 use crate::program::run;
 use crate::snapshot::compare;
@@ -446,23 +447,61 @@ fn mount_fuse_calls_without_a_command() {
     assert_eq!(read("akvfs my-vault /mnt -o rw --gid=60"), mounted("my-vault", 1));
 }
 
+/// mount(8)'s fake mount, in an environment with these variables.
+fn fake(variables: &[(&str, &str)]) -> Said {
+    let mut command = akvfs(["my-vault", "/mnt", "-f"]);
+    run(command.arg0("mount.akvfs").envs(variables.iter().copied()))
+}
+
 #[test]
 fn the_environment_is_understood_or_named() {
     let guid = "00000000-0000-0000-0000-000000000001";
-    let fake = |name: &str, value: &str| {
-        let mut command = akvfs(["my-vault", "/mnt", "-f"]);
-        run(command.arg0("mount.akvfs").env(name, value))
-    };
-    for name in ["AZURE_CLIENT_ID", "AZURE_POD_IDENTITY_AUTHORITY_HOST"] {
-        assert_eq!(fake(name, "").code, Some(0), "{name}: empty is unset");
-        let said = fake(name, "nonsense");
-        assert_eq!(said.code, Some(1), "{name}");
-        assert!(said.stderr.contains(name) && said.stderr.contains("hint: "), "{}", said.stderr);
+    let near = "http://127.0.0.1:42356/msi/token";
+    let secure = "https://10.0.0.4:2377/token";
+    let print = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    for whole in [
+        &[][..],
+        &[("AZURE_CLIENT_ID", guid)],
+        &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://10.0.0.4:2579/")],
+        &[("IDENTITY_ENDPOINT", near), ("IDENTITY_HEADER", "canary")],
+        &[("IDENTITY_ENDPOINT", near), ("IMDS_ENDPOINT", near)],
+        &[("MSI_ENDPOINT", near), ("MSI_SECRET", "canary")],
+        &[("MSI_ENDPOINT", near)],
+        &[
+            ("IDENTITY_ENDPOINT", secure),
+            ("IDENTITY_HEADER", "canary"),
+            ("IDENTITY_SERVER_THUMBPRINT", print),
+        ],
+    ] {
+        let said = fake(whole);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{whole:?}");
+        // Whatever belongs together, each by itself says too little or too much; empty is unset.
+        let emptied: Vec<(&str, &str)> = whole.iter().map(|(name, _)| (*name, "")).collect();
+        let said = fake(&emptied);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{emptied:?}");
     }
-    assert_eq!(fake("AZURE_CLIENT_ID", guid).code, Some(0));
-    let endpoint = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-    assert_eq!(fake(endpoint, "http://10.0.0.4:2579/").code, Some(0));
-    assert_eq!(fake(endpoint, "http://192.0.2.1").code, Some(1), "a token in the open");
+    for (wrong, named) in [
+        (&[("AZURE_CLIENT_ID", "nonsense")][..], "AZURE_CLIENT_ID"),
+        (&[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "nonsense")], "AZURE_POD_IDENTITY_AUTHORITY_HOST"),
+        (&[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://192.0.2.1")], "local and private"),
+        (&[("IDENTITY_ENDPOINT", near)], "IDENTITY_HEADER"),
+        (&[("IDENTITY_HEADER", "canary")], "IDENTITY_ENDPOINT"),
+        (&[("IDENTITY_HEADER", "canary"), ("IDENTITY_ENDPOINT", "")], "IDENTITY_ENDPOINT"),
+        (&[("IDENTITY_ENDPOINT", "http://192.0.2.1/"), ("IDENTITY_HEADER", "canary")], "192.0.2.1"),
+        (&[("IDENTITY_ENDPOINT", near), ("IDENTITY_HEADER", "canary canary")], "IDENTITY_HEADER"),
+        (&[("IDENTITY_SERVER_THUMBPRINT", print)], "IDENTITY_ENDPOINT"),
+        (&[("MSI_SECRET", "canary")], "MSI_ENDPOINT"),
+        (&[("MSI_ENDPOINT", "http://192.0.2.1/"), ("MSI_SECRET", "canary")], "192.0.2.1"),
+        (&[("IMDS_ENDPOINT", near)], "IDENTITY_ENDPOINT"),
+        (&[("IDENTITY_ENDPOINT", secure), ("IMDS_ENDPOINT", near)], "this machine"),
+    ] {
+        let said = fake(wrong);
+        assert_eq!(said.code, Some(1), "{wrong:?}: {}", said.stderr);
+        let is_named = wrong.iter().any(|(name, _)| said.stderr.contains(name));
+        assert!(is_named, "{wrong:?}: {}", said.stderr);
+        assert!(said.stderr.contains(named) && said.stderr.contains("hint: "), "{}", said.stderr);
+        assert!(!said.stderr.contains("canary"), "{}", said.stderr);
+    }
 }
 
 #[test]

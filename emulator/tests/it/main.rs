@@ -9,6 +9,7 @@
 
 mod client;
 mod control;
+mod dialects;
 mod entra;
 mod faults;
 mod metadata;
