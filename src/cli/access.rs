@@ -19,6 +19,8 @@ use crate::http::Client;
 use crate::http::Proxy;
 use crate::identity::choice::Guid;
 use crate::identity::detect::detect;
+use crate::identity::endpoint::Endpoint;
+use crate::identity::imds;
 use crate::identity::source::Source;
 use crate::identity::source::Terms;
 use crate::identity::surroundings::Surroundings;
@@ -118,10 +120,17 @@ impl Access {
         }
         let wish = Wish::parse(settings.text(Key::Identity).unwrap_or_default())
             .map_err(|error| complain(&error, error.hint()))?;
-        let identity = detect(&wish, here).map_err(|error| complain(&error, error.hint()))?;
+        let identity =
+            detect(&wish, here, answers).map_err(|error| complain(&error, error.hint()))?;
         let ca_pem = settings.parsed(Key::CaFile, certificates)?;
         Ok(Self { vault, identity, ca_pem, proxy: proxy(settings)? })
     }
+}
+
+/// Whether anybody answers where the metadata service would be.
+fn answers(endpoint: &Endpoint) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.is_ok_and(|runtime| runtime.block_on(imds::answers(endpoint)))
 }
 
 fn given(settings: &Settings) -> (Option<&str>, Option<&str>) {

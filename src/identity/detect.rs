@@ -1,7 +1,8 @@
 //! Which source a mount takes: the first that is configured, in the order in which Microsoft's own
 //! clients look.
 //!
-//! It is decided from plain facts, once, and asks nobody. A variable that is set but makes no
+//! It is decided from plain facts, once, and asks nobody but, on a laptop, whether there is a metadata
+//! service after all. A variable that is set but makes no
 //! sense, or not without another, is an error that names it: going on to the next source would
 //! make us somebody else without a word.
 
@@ -57,12 +58,16 @@ const ROWS: [Row; 8] = [
     Row { kind: Kind::Imds, look: metadata_service },
 ];
 
-/// Takes a source.
-pub fn detect(wish: &Wish, here: &Surroundings) -> Result<Taken, Undecided> {
+/// Takes a source. `answers` tells whether anybody answers where the metadata service would be.
+pub fn detect(
+    wish: &Wish,
+    here: &Surroundings,
+    answers: impl FnOnce(&Endpoint) -> bool,
+) -> Result<Taken, Undecided> {
     let is_managed = |row: &&Row| !matches!(row.kind, Kind::ServicePrincipal | Kind::Workload);
     let auto = &Choice::Auto;
     match wish {
-        Wish::Auto => first(ROWS.iter(), auto, here),
+        Wish::Auto => Ok(or_who_logged_in(first(ROWS.iter(), auto, here)?, here, answers)),
         Wish::Managed(choice) => first(ROWS.iter().filter(is_managed), choice, here),
         Wish::From(place) => {
             let reads = first(ROWS.iter().filter(is_managed), auto, here)?;
@@ -78,6 +83,28 @@ pub fn detect(wish: &Wish, here: &Surroundings) -> Result<Taken, Undecided> {
             })?;
             only(wish, Look::Found(Origin::AzureCli(program), None))
         }
+    }
+}
+
+/// On a laptop, whoever logged in with `az` there. It is one if nothing says that it is a machine in
+/// Azure, and nobody answers where a metadata service would be. An identity that the environment
+/// names is not his.
+fn or_who_logged_in(
+    taken: Taken,
+    here: &Surroundings,
+    answers: impl FnOnce(&Endpoint) -> bool,
+) -> Taken {
+    let in_azure = here.is_in_azure || here.azure_pod_identity_authority_host.is_some();
+    match (&taken.origin, &here.azure_cli) {
+        (Origin::Imds(endpoint), Some(program))
+            if !in_azure && taken.choice == Choice::Auto && !answers(endpoint) =>
+        {
+            let why = "this is no machine in Azure, and nobody answers at its address".to_owned();
+            let mut passed_over = taken.passed_over;
+            passed_over.push(PassedOver { source: Kind::Imds, why });
+            Taken { origin: Origin::AzureCli(program.clone()), passed_over, ..taken }
+        }
+        _ => taken,
     }
 }
 
@@ -289,6 +316,7 @@ impl std::error::Error for Undecided {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::azure_cli::Program;
 
     const ME: &str = "0f0e0d0c-1111-2222-3333-444455556666";
     const PRINT: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
@@ -333,7 +361,7 @@ mod tests {
     }
 
     fn took(choice: &str, variables: &[(&str, &str)]) -> Result<Taken, Undecided> {
-        detect(&Wish::parse(choice).unwrap(), &here(variables))
+        detect(&Wish::parse(choice).unwrap(), &here(variables), |_| panic!("nobody is asked"))
     }
 
     /// The whole table: what is set, and which source that is.
@@ -538,5 +566,37 @@ mod tests {
         );
         let app = took("from:my-vault/sp", &[(ENDPOINT, NEAR), (HEADER, "h")]).unwrap();
         assert!(app.secret.is_some());
+    }
+
+    #[test]
+    fn on_a_laptop_it_is_who_logged_in_unless_a_metadata_service_answers() {
+        let az = Program {
+            path: "/usr/bin/az".into(),
+            search: "/usr/bin".to_owned(),
+            home: "/home/me".to_owned(),
+            config: None,
+        };
+        let laptop = |variables: &[(&str, &str)]| Surroundings {
+            azure_cli: Some(az.clone()),
+            ..here(variables)
+        };
+        let took = |wish: &str, here: &Surroundings, answers: Option<bool>| {
+            let asked = |_: &Endpoint| answers.expect("nobody is asked");
+            detect(&Wish::parse(wish).unwrap(), here, asked).unwrap()
+        };
+        let taken = took("auto", &laptop(&[]), Some(false));
+        assert_eq!(taken.origin.kind(), Kind::AzureCli);
+        assert_eq!(taken.passed_over.last().unwrap().source, Kind::Imds);
+        assert_eq!(took("auto", &laptop(&[]), Some(true)).origin.kind(), Kind::Imds);
+        // What is known need not be asked.
+        let in_azure = Surroundings { is_in_azure: true, ..laptop(&[]) };
+        assert_eq!(took("auto", &in_azure, None).origin.kind(), Kind::Imds);
+        for known in [(CLIENT_ID, ME), (POD_IDENTITY, "http://10.0.0.9")] {
+            let known = laptop(&[known]);
+            assert_eq!(took("auto", &known, None).origin.kind(), Kind::Imds);
+        }
+        assert_eq!(took("system", &laptop(&[]), None).origin.kind(), Kind::Imds);
+        let app = laptop(&[(ENDPOINT, NEAR), (HEADER, "h")]);
+        assert_eq!(took("auto", &app, None).origin.kind(), Kind::AppService);
     }
 }

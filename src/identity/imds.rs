@@ -3,9 +3,13 @@
 //! It is asked over plain HTTP at a link-local address, never through a proxy. It answers five
 //! requests a second to all who ask on the machine together.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use crate::http::Answer;
+use crate::http::Client;
+use crate::http::Request;
 use crate::identity::choice::Choice;
 use crate::identity::endpoint::Endpoint;
 use crate::identity::endpoint::EndpointError;
@@ -17,6 +21,9 @@ use crate::tls::BadRoots;
 
 const ADDRESS: &str = "http://169.254.169.254";
 const PATH: &str = "/metadata/identity/oauth2/token";
+/// How long is waited for an answer, and how much of it is read.
+const PROBE: Duration = Duration::from_secs(1);
+const PROBED: usize = 64 * 1024;
 const API_VERSION: &str = "2018-02-01";
 
 /// The metadata service, asked for tokens for one resource.
@@ -26,6 +33,15 @@ pub(crate) struct Imds(TokenService);
 /// Where the service always is, or is said to be by `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
 pub(crate) fn endpoint(host: Option<&str>) -> Result<Endpoint, EndpointError> {
     Endpoint::at(PATH, host.unwrap_or(ADDRESS))
+}
+
+/// Whether anybody answers there, in a second. He is told nothing, and what he says does not
+/// matter: a metadata service refuses a question like that.
+pub async fn answers(endpoint: &Endpoint) -> bool {
+    let Ok(http) = Client::plain() else {
+        return false;
+    };
+    http.send(Request::get(endpoint.url(), PROBED), PROBE).await.is_ok()
 }
 
 impl Imds {

@@ -84,7 +84,13 @@ impl Kind {
             Self::ServiceFabric => Some("give the application an identity where it is deployed"),
             Self::CloudShell => Some("sign in anew: close the shell and open another"),
             Self::Arc => Some("connect the machine to Azure: azcmagent connect"),
-            Self::AppService | Self::AzureMl | Self::Imds => None,
+            Self::AppService
+            | Self::AzureMl
+            | Self::Imds
+            | Self::ServicePrincipal
+            | Self::Workload
+            | Self::AzureCli
+            | Self::From => None,
         }
     }
 

@@ -24,7 +24,7 @@ mod app_service;
 mod arc;
 mod azure_ml;
 mod cloud_shell;
-mod imds;
+pub mod imds;
 pub mod machine;
 mod service_fabric;
 

@@ -136,7 +136,7 @@ impl fmt::Display for Taken {
         }
         for (number, PassedOver { source, why }) in self.passed_over.iter().enumerate() {
             let between = if number == 0 { "; not from " } else { ", " };
-            write!(out, "{between}{} ({why})", source.words())?;
+            write!(out, "{between}{} ({why})", source.name())?;
         }
         Ok(())
     }

@@ -122,3 +122,30 @@ fn an_az_that_says_nothing_is_left_and_leaves_nothing() {
     assert_eq!(ran.code, Some(5), "{ran:?}");
     until("it is gone", || world.processes().is_empty());
 }
+
+#[test]
+fn without_a_choice_az_is_taken_where_there_is_no_metadata_service_and_never_later() {
+    let Some(world) = World::new() else { return };
+    laptop(&world, GOOD);
+    let get = ["get", "my-vault", "ftpadmin", "-v"];
+    // Somebody answers, so this is a machine in Azure, if one without an identity.
+    let said = world.akvfs_with(&[PATH, HOME], &get).failed(4);
+    assert!(said.contains("tokens come from the metadata service"), "{said}");
+    assert_eq!(world.read(HEARD).unwrap(), b"");
+    let metadata = "169.254.169.254/32";
+    world.run("ip", &["addr", "del", metadata, "dev", "lo"]).ok();
+    let ran = world.akvfs_with(&[PATH, HOME], &get);
+    assert_eq!((ran.code, ran.stdout.as_slice()), (Some(0), &b"s3cret"[..]), "{ran:?}");
+    assert!(ran.stderr.contains("tokens come from az (azure-cli)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nobody answers"), "{}", ran.stderr);
+    // What a mount took it keeps, whoever answers now.
+    let mounted = world.mounted_at(world.directory());
+    let directory = mounted.directory().to_str().unwrap();
+    let mount = ["mount", "my-vault", directory, "--run-as=nobody"];
+    world.akvfs_with(&[PATH, HOME], &mount).ok();
+    world.run("ip", &["addr", "add", metadata, "dev", "lo"]).ok();
+    world.emulator.reset_requests();
+    world.process("worker").unwrap().kill();
+    assert_eq!(mounted.outcome("ftpadmin"), Ok(b"s3cret".to_vec()));
+    assert_eq!(world.emulator.count(Request::is_token), 0);
+}

@@ -363,11 +363,11 @@ fn with_verbose_it_is_said_where_tokens_come_from_and_why_not_from_others() {
         let Some(host) = Host::new(kind) else { return };
         let said = host.get(&["-v"]).stderr;
         let (source, others) = match kind {
-            Kind::Vm => ("the metadata service", &["App Service (IDENTITY_ENDPOINT", "Arc"][..]),
+            Kind::Vm => ("the metadata service", &["app-service (IDENTITY_ENDPOINT", "arc ("][..]),
             Kind::AppService => ("App Service", &[][..]),
-            Kind::OldAppService | Kind::AzureMl => ("Azure ML", &["App Service (IDENTITY"][..]),
-            Kind::CloudShell => ("Cloud Shell", &["Azure ML (MSI_SECRET is not set)"][..]),
-            Kind::Arc => ("the Azure Arc agent", &["App Service (IDENTITY_HEADER is not set)"][..]),
+            Kind::OldAppService | Kind::AzureMl => ("Azure ML", &["app-service (IDENTITY"][..]),
+            Kind::CloudShell => ("Cloud Shell", &["azure-ml (MSI_SECRET is not set)"][..]),
+            Kind::Arc => ("the Azure Arc agent", &["app-service (IDENTITY_HEADER is not set)"][..]),
             Kind::ServiceFabric => ("Service Fabric", &["IDENTITY_SERVER_THUMBPRINT is set"][..]),
         };
         assert!(said.contains(&format!("tokens come from {source} (auto)")), "{said}");
