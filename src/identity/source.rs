@@ -101,16 +101,18 @@ impl Source {
     }
 
     /// Asks until there is a token, or a refusal, or no patience left. `kept` is whom `auto` took
-    /// before. Each failure that does not end it is told to `note`.
+    /// before; `lacked` is what a vault wants the token to claim, for those that can be told. Each
+    /// failure that does not end it is told to `note`.
     pub(crate) async fn fetch(
         &self,
         kept: Option<&Guid>,
+        lacked: Option<&str>,
         note: impl Fn(NoToken),
     ) -> Result<Token, NoToken> {
         let start = clock::now();
         let mut tries = 0;
         loop {
-            let reason = match self.ask_as(kept).await {
+            let reason = match self.ask_as(kept, lacked).await {
                 Ok(token) => return Ok(token),
                 Err(reason) => reason,
             };
@@ -127,8 +129,8 @@ impl Source {
 
     /// Under `auto`, whoever was taken first stays: where the source would now give somebody else
     /// or wants a choice, that one is named, if it can be.
-    async fn ask_as(&self, kept: Option<&Guid>) -> Result<Token, Reason> {
-        let answer = self.ask(&self.choice).await;
+    async fn ask_as(&self, kept: Option<&Guid>, lacked: Option<&str>) -> Result<Token, Reason> {
+        let answer = self.ask(&self.choice, lacked).await;
         let Some(kept) = kept.filter(|_| self.choice == Choice::Auto) else {
             return answer;
         };
@@ -141,10 +143,10 @@ impl Source {
             return answer;
         }
         tokio::time::sleep(SHORTEST_GAP).await;
-        self.ask(&named).await
+        self.ask(&named, lacked).await
     }
 
-    async fn ask(&self, choice: &Choice) -> Result<Token, Reason> {
+    async fn ask(&self, choice: &Choice, lacked: Option<&str>) -> Result<Token, Reason> {
         match &self.speaker {
             Speaker::AppService(app_service, header) => app_service.ask(choice, header).await,
             Speaker::ServiceFabric(cluster, header) => cluster.ask(header).await,
@@ -152,10 +154,10 @@ impl Source {
             Speaker::CloudShell(cloud_shell) => cloud_shell.ask().await,
             Speaker::Arc(agent) => agent.ask().await,
             Speaker::Imds(imds) => imds.ask(choice).await,
-            Speaker::ServicePrincipal(principal) => principal.ask(None).await,
-            Speaker::Workload(workload) => workload.ask(None).await,
+            Speaker::ServicePrincipal(principal) => principal.ask(lacked).await,
+            Speaker::Workload(workload) => workload.ask(lacked).await,
             Speaker::AzureCli(azure_cli) => azure_cli.ask().await,
-            Speaker::From(from_vault) => from_vault.ask(None).await,
+            Speaker::From(from_vault) => from_vault.ask(lacked).await,
         }
     }
 }
@@ -257,7 +259,7 @@ mod tests {
         let told = Mutex::new(Vec::new());
         let source = Source::imds(server.address(), Choice::Auto);
         let note = |no_token: NoToken| told.lock().push(no_token.reason);
-        source.fetch(None, note).await.unwrap();
+        source.fetch(None, None, note).await.unwrap();
         let busy = |status| Reason::Busy { status };
         assert_eq!(*told.lock(), [busy(429), busy(410)]);
         assert_eq!(server.requests(), 3);
@@ -266,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_ends_the_asking_at_once() {
         let server = Server::plain(|_, _| several()).await;
-        let no_token = Source::imds(server.address(), Choice::Auto).fetch(None, |_| ()).await;
+        let no_token = Source::imds(server.address(), Choice::Auto).fetch(None, None, |_| ()).await;
         let no_token = no_token.unwrap_err();
         assert!(no_token.is_refusal() && no_token.needs_a_choice());
         assert!(no_token.hint().unwrap().contains("identity=client-id:GUID"));
@@ -277,8 +279,10 @@ mod tests {
     async fn only_a_question_that_is_wrong_for_ever_needs_another_command_line() {
         for (status, hopeless) in [(400, true), (401, false), (403, false)] {
             let server = Server::plain(move |_, _| Act::Say(answer(status, &[], "no"))).await;
-            let no_token =
-                Source::imds(server.address(), Choice::Auto).fetch(None, |_| ()).await.unwrap_err();
+            let no_token = Source::imds(server.address(), Choice::Auto)
+                .fetch(None, None, |_| ())
+                .await
+                .unwrap_err();
             assert!(no_token.is_refusal());
             assert_eq!(no_token.needs_a_choice(), hopeless, "{status}");
         }
@@ -293,7 +297,8 @@ mod tests {
             _ => Act::Say(token_reply("t", ME, 60, RESOURCE)),
         })
         .await;
-        let token = Source::imds(server.address(), Choice::Auto).fetch(None, |_| ()).await.unwrap();
+        let token =
+            Source::imds(server.address(), Choice::Auto).fetch(None, None, |_| ()).await.unwrap();
         assert_eq!(token.secret().expose(), b"t");
         assert_eq!(other.connections(), 0);
     }
@@ -312,7 +317,8 @@ mod tests {
                 }
             })
             .await;
-            let token = Source::imds(server.address(), Choice::Auto).fetch(Some(&me), |_| ()).await;
+            let token =
+                Source::imds(server.address(), Choice::Auto).fetch(Some(&me), None, |_| ()).await;
             assert_eq!(token.unwrap().secret().expose(), b"mine");
             assert_eq!(server.requests(), 2);
         }
@@ -323,7 +329,7 @@ mod tests {
         let me = Guid::parse(ME).unwrap();
         let server = Server::plain(|_, _| Act::Say(token_reply("mine", ME, 60, RESOURCE))).await;
         let source = Source::imds(server.address(), Choice::Auto);
-        source.fetch(Some(&me), |_| ()).await.unwrap();
+        source.fetch(Some(&me), None, |_| ()).await.unwrap();
         assert!(!server.heard()[0].line().contains("client_id"));
         assert_eq!(server.requests(), 1);
     }

@@ -50,6 +50,8 @@ struct State {
     /// Whether the token held could not be renewed, which is said once.
     ailing: bool,
     kept: Option<Guid>,
+    /// What the next token is to claim, as JSON.
+    lacked: Option<String>,
 }
 
 /// A request under way: what it heard last, and what came of it.
@@ -97,10 +99,11 @@ impl Tokens {
         }
     }
 
-    /// Gives up a token that a vault did not accept, and says whether to ask for another. Not if
-    /// one was given up only just and none was accepted since: then the tokens are not at fault.
+    /// Gives up a token that a vault did not accept, and says whether to ask for another, which is
+    /// to claim what this one lacked, if the vault said so. Not if one was given up only just and
+    /// none was accepted since: then the tokens are not at fault.
     #[must_use]
-    pub fn invalidate(&self, token: &Token) -> bool {
+    pub fn invalidate(&self, token: &Token, lacked: Option<String>) -> bool {
         let now = clock::now();
         let mut state = self.0.state.lock();
         let held = state.held.as_ref();
@@ -112,6 +115,7 @@ impl Tokens {
         }
         state.given_up = Some(now);
         state.held = None;
+        state.lacked = lacked;
         true
     }
 
@@ -167,13 +171,13 @@ impl State {
 
 impl Inner {
     async fn fetch(&self, told: &watch::Sender<Flight>) {
-        let (kept, rest) = {
+        let (kept, lacked, rest) = {
             let state = self.state.lock();
-            (state.kept.clone(), state.rest.since(clock::now()))
+            (state.kept.clone(), state.lacked.clone(), state.rest.since(clock::now()))
         };
         tokio::time::sleep(rest).await;
         let note = |no_token| told.send_modify(|flight| flight.last = Some(Arc::new(no_token)));
-        let fetched = self.source.fetch(kept.as_ref(), note).await;
+        let fetched = self.source.fetch(kept.as_ref(), lacked.as_deref(), note).await;
         let end = self.land(fetched, clock::now());
         told.send_modify(|flight| flight.end = Some(end));
     }
@@ -194,6 +198,7 @@ impl Inner {
                     state.kept = token.client_id().cloned();
                 }
                 state.refused = None;
+                state.lacked = None;
                 log::debug(format_args!("a token, good for {:?}", token.expires().since(now)));
                 if std::mem::take(&mut state.ailing) {
                     log::info(format_args!("there are tokens again"));
@@ -366,13 +371,13 @@ mod tests {
     async fn a_token_given_up_is_replaced_once_in_a_while() {
         let (server, tokens) = lives(3600).await;
         let first = tokens.token(soon()).await.unwrap();
-        assert!(tokens.invalidate(&first));
+        assert!(tokens.invalidate(&first, None));
         let second = tokens.token(soon()).await.unwrap();
         assert_eq!(text(&second), "t1");
         // Others who had the first one refused use the second.
-        assert!(tokens.invalidate(&first));
+        assert!(tokens.invalidate(&first, None));
         assert_eq!(tokens.token(soon()).await.unwrap().serial(), second.serial());
-        assert!(!tokens.invalidate(&second));
+        assert!(!tokens.invalidate(&second, None));
         assert_eq!(tokens.token(soon()).await.unwrap().serial(), second.serial());
         assert_eq!(server.requests(), 2);
     }
@@ -381,13 +386,13 @@ mod tests {
     async fn a_token_that_was_accepted_is_replaced_however_soon_it_is_given_up() {
         let (server, tokens) = lives(3600).await;
         let first = tokens.token(soon()).await.unwrap();
-        assert!(tokens.invalidate(&first));
+        assert!(tokens.invalidate(&first, None));
         let second = tokens.token(soon()).await.unwrap();
         // An answer that was still under way with the first one proves nothing of the second.
         tokens.accepted(&first);
-        assert!(!tokens.invalidate(&second));
+        assert!(!tokens.invalidate(&second, None));
         tokens.accepted(&second);
-        assert!(tokens.invalidate(&second));
+        assert!(tokens.invalidate(&second, None));
         assert_eq!(text(&tokens.token(soon()).await.unwrap()), "t2");
         assert_eq!(server.requests(), 3);
     }
@@ -397,7 +402,7 @@ mod tests {
         let (_server, tokens) = lives(3600).await;
         let first = tokens.token(soon()).await.unwrap();
         let between = clock::now();
-        assert!(tokens.invalidate(&first));
+        assert!(tokens.invalidate(&first, None));
         tokens.token(soon()).await.unwrap();
         let gap = clock::now().since(between) + Duration::from_millis(50);
         assert!(gap >= SHORTEST_GAP, "{gap:?}");

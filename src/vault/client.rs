@@ -27,6 +27,7 @@ use crate::model::name::SecretName;
 use crate::model::name::VersionId;
 use crate::model::secret::Secret;
 use crate::vault::address::VaultAddress;
+use crate::vault::challenge;
 use crate::vault::challenge::Challenge;
 use crate::vault::problem::BELIEVED;
 use crate::vault::problem::Detail;
@@ -135,7 +136,8 @@ impl Vault {
             // Compared before anything else is done: a host that wants another token gets none.
             let challenge = self.challenge(&answer);
             let foreign = matches!(challenge, Challenge::Other { .. });
-            if foreign || !self.tokens.invalidate(&token) {
+            let lacked = challenge::claims(answer.header("www-authenticate"));
+            if foreign || !self.tokens.invalidate(&token, lacked) {
                 return Err(unauthorized(challenge));
             }
             // Several callers may have been refused the same token: they share the next one.

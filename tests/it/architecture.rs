@@ -43,7 +43,7 @@ pub(crate) const ROOMS: &[Room] = &[
     (
         "vault",
         &["clock", "http", "identity", "json", "log", "model", "tls"],
-        &["httpdate", "serde", "serde_json", "tokio", "url"],
+        &["base64", "httpdate", "serde", "serde_json", "tokio", "url"],
     ),
     ("arena", &["model", "sys"], &["parking_lot", "rustix"]),
     (

@@ -18,6 +18,7 @@ mod callers;
 mod canary;
 mod check;
 mod child;
+mod claims;
 mod cli;
 mod clouds;
 mod crash;
