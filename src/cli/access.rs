@@ -31,6 +31,7 @@ use crate::tls::BadRoots;
 use crate::vault::address::SecretAddress;
 use crate::vault::address::VaultAddress;
 use crate::vault::client::Vault;
+use crate::vault::cloud::PUBLIC;
 
 /// One vault, and as whom it is asked.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -120,6 +121,11 @@ impl Access {
         }
         let wish = Wish::parse(settings.text(Key::Identity).unwrap_or_default())
             .map_err(|error| complain(&error, error.hint()))?;
+        if let Wish::From(place) = &wish {
+            // Whichever the cloud, what is no name is no name.
+            VaultAddress::named(&place.vault, &PUBLIC)
+                .map_err(|error| complain(&error, error.hint()))?;
+        }
         let identity =
             detect(&wish, here, answers).map_err(|error| complain(&error, error.hint()))?;
         let ca_pem = settings.parsed(Key::CaFile, certificates)?;

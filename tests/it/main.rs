@@ -64,6 +64,7 @@ mod successors;
 mod tag;
 mod together;
 mod tokens;
+mod tricks;
 mod unmount;
 mod user;
 mod waits;

@@ -48,7 +48,7 @@ fn with_certificate(world: &World, by_issuer: bool) -> Identity {
 }
 
 /// The certificate in the test files, as DER.
-fn leaf() -> Vec<u8> {
+pub(crate) fn leaf() -> Vec<u8> {
     let pem = fs::read_to_string(format!("{CERTIFICATES}/pkcs1.pem")).unwrap();
     let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----").unwrap();
     let (letters, _) = rest.split_once("-----END").unwrap();
