@@ -134,11 +134,18 @@ impl Client {
 
     /// The same for one server that goes by another name than its host's: whatever name a request
     /// has, it is `host` that is connected to, and asked for.
-    pub fn secure_at(ca_pem: Option<&[u8]>, host: &str) -> Result<Self, BadRoots> {
+    pub fn secure_at(
+        ca_pem: Option<&[u8]>,
+        host: &str,
+        port: Option<u16>,
+    ) -> Result<Self, BadRoots> {
         let tls = crate::tls::config(ca_pem)?;
         let builder = builder().https_only(true).http1_only().tls_backend_preconfigured(tls);
         let mut headers = HeaderMap::new();
-        let value = HeaderValue::from_str(host).map_err(|_| BadRoots::new("no host is so called"));
+        let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let asked = port.map_or_else(|| bare.clone(), |port| format!("{bare}:{port}"));
+        let value =
+            HeaderValue::from_str(&asked).map_err(|_| BadRoots::new("no host is so called"));
         headers.insert(HOST, value?);
         build(builder.default_headers(headers).dns_resolver(Arc::new(Instead(host.to_owned()))))
     }
@@ -766,6 +773,41 @@ mod tests {
             assert_eq!(sent.unwrap_err(), Error::Garbled);
         }
         assert_eq!(server.requests(), 0);
+    }
+
+    #[test]
+    fn a_proxy_is_a_host_and_a_port_and_holds_no_password() {
+        for good in ["http://proxy.example:3128", "https://proxy.example", "http://[::1]:8080/"] {
+            assert!(Proxy::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "proxy.example:3128",
+            "socks5://proxy.example",
+            "http://me@proxy.example",
+            "http://me:word@proxy.example",
+            "http://@proxy.example",
+            "http://proxy.example/x",
+            "http://proxy.example?x",
+            "http://proxy.example#x",
+        ] {
+            assert!(Proxy::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_with_another_name_is_reached_where_it_is_and_proves_that_name() {
+        let authority = Authority::new("Test CA");
+        let acceptor = authority.acceptor(&["name.of.its.own"], false);
+        let server = Server::tls(acceptor, |_, _| Act::Say(answer(200, &[], "yes"))).await;
+        let url = format!("https://name.of.its.own:{}/", server.port());
+        let client =
+            Client::secure_at(Some(authority.pem()), "localhost", Some(server.port())).unwrap();
+        assert_eq!(ask(&client, &url, 3, LONG).await.unwrap().body.expose(), b"yes");
+        let asked = format!("localhost:{}", server.port());
+        assert_eq!(server.heard()[0].header("host"), Some(asked.as_str()));
+        let url = format!("https://another.name:{}/", server.port());
+        assert!(matches!(ask(&client, &url, 3, LONG).await, Err(Error::Tls(_))));
     }
 
     #[test]

@@ -237,3 +237,116 @@ impl fmt::Display for No {
         out.write_str(")")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::no_token::NoToken;
+    use crate::stand_in::Act;
+    use crate::stand_in::Authority;
+    use crate::stand_in::Server;
+    use crate::stand_in::answer;
+
+    const ME: &str = "0f0e0d0c-1111-2222-3333-444455556666";
+
+    async fn exchange(
+        claims: Option<&str>,
+        status: u16,
+        headers: &'static [&'static str],
+        body: String,
+    ) -> (Result<Token, Reason>, String) {
+        let authority = Authority::new("Test CA");
+        let acceptor = authority.acceptor(&["localhost"], false);
+        let server =
+            Server::tls(acceptor, move |_, _| Act::Say(answer(status, headers, &body))).await;
+        let http = Client::secure(Some(authority.pem())).unwrap();
+        let origin = format!("https://localhost:{}", server.port());
+        let tenant = Tenant::parse("contoso.example").unwrap();
+        let client_id = Guid::parse(ME).unwrap();
+        let resource = "https://vault.azure.net";
+        let entra = Entra::new(http, &origin, &tenant, &client_id, resource).unwrap();
+        assert_eq!(entra.address(), format!("{origin}/contoso.example/oauth2/v2.0/token"));
+        let secret = SecretBytes::new(b"p4ss/+w\xc3\xb6rd".to_vec());
+        let told = entra.exchange(Proof::Secret(&secret), claims).await;
+        (told, server.heard()[0].body().to_owned())
+    }
+
+    fn refusal(code: &str, number: u32) -> String {
+        format!(
+            r#"{{"error":"{code}","error_description":"AADSTS{number}: alice\r\nTrace ID: x","error_codes":[{number}],"trace_id":"{ME}","correlation_id":"{ME}"}}"#
+        )
+    }
+
+    #[tokio::test]
+    async fn a_proof_and_what_a_vault_wants_to_see_are_posted_as_a_form() {
+        let reply = r#"{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"t0ken"}"#;
+        let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1726077595"}}}"#;
+        let (told, body) = exchange(Some(claims), 200, &[], reply.to_owned()).await;
+        let token = told.unwrap();
+        assert_eq!(token.secret().expose(), b"t0ken");
+        let fields: Vec<(String, String)> =
+            url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+        let fields: Vec<(&str, &str)> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            fields,
+            [
+                ("client_id", ME),
+                ("scope", "https://vault.azure.net/.default"),
+                ("grant_type", "client_credentials"),
+                ("client_secret", "p4ss/+w\u{f6}rd"),
+                ("claims", claims),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_no_is_told_by_its_numbers_and_names_what_to_set() {
+        for (code, number, is_final, hint) in [
+            ("invalid_client", 7_000_215, true, Some("AZURE_CLIENT_SECRET")),
+            ("invalid_client", 7_000_222, true, Some("expired")),
+            ("invalid_tenant", 90_002, true, Some("AZURE_TENANT_ID")),
+            ("unauthorized_client", 700_016, false, Some("AZURE_CLIENT_ID")),
+            ("invalid_client", 700_027, false, Some("SEND_CERTIFICATE_CHAIN")),
+            ("invalid_client", 700_024, false, Some("clock")),
+            ("invalid_request", 70_021, false, Some("federated credential")),
+            ("invalid_client", 700_213, false, Some("federated credential")),
+            ("interaction_required", 53_003, false, None),
+        ] {
+            let (told, _) = exchange(None, 401, &[], refusal(code, number)).await;
+            let reason = told.unwrap_err();
+            let choice = crate::identity::choice::Choice::Auto;
+            let no_token = NoToken { reason, source: Kind::ServicePrincipal, choice };
+            assert!(no_token.is_refusal());
+            assert_eq!(no_token.needs_a_choice(), is_final, "{number}");
+            let said = no_token.to_string();
+            assert!(said.contains(&format!("401 {code}, AADSTS{number}, trace {ME}")), "{said}");
+            assert!(!said.contains("alice"), "{said}");
+            let hinted = no_token.hint();
+            assert_eq!(hinted.is_some(), hint.is_some(), "{number}: {hinted:?}");
+            assert!(hint.is_none_or(|word| hinted.unwrap().contains(word)), "{number}");
+            // What a vault holds may be mended there.
+            let elsewhere = NoToken { source: Kind::From, ..no_token };
+            assert!(!elsewhere.needs_a_choice());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_no_refusal_and_says_when() {
+        let second = Duration::from_secs(1);
+        for (status, headers, body, wait) in [
+            (429, &["retry-after: 1"][..], String::new(), Some(second)),
+            (429, &["retry-after: 86400"], String::new(), None),
+            (503, &[], refusal("temporarily_unavailable", 90_033), None),
+            (400, &["retry-after: 1"], refusal("temporarily_unavailable", 50_196), Some(second)),
+            (500, &[], "<html>".to_owned(), None),
+        ] {
+            let (told, _) = exchange(None, status, headers, body).await;
+            assert_eq!(told.unwrap_err(), Reason::Later { status, wait });
+        }
+        let (told, _) = exchange(None, 400, &[], "<html>".to_owned()).await;
+        assert_eq!(told.unwrap_err(), Reason::Refused { status: 400, code: None });
+        let (told, _) = exchange(None, 307, &["location: https://localhost/"], String::new()).await;
+        assert!(matches!(told.unwrap_err(), Reason::Nonsense(_)));
+    }
+}

@@ -115,11 +115,11 @@ impl Workload {
         let http = match &proxy.name {
             None => Client::secure(pem.as_deref()),
             Some(name) => {
-                let host = host_of(&address);
-                let named = address.set_host(Some(name)).is_ok();
-                match host.filter(|_| named) {
-                    Some(host) => Client::secure_at(pem.as_deref(), &host),
-                    None => Err(BadRoots::new("its name is none")),
+                let host = host_of(&address).unwrap_or_default();
+                let port = address.port();
+                match address.set_host(Some(name)) {
+                    Ok(()) => Client::secure_at(pem.as_deref(), &host, port),
+                    Err(_) => Err(BadRoots::new("its name is none")),
                 }
             }
         };

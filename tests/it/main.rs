@@ -49,6 +49,7 @@ mod places;
 mod principal;
 mod program;
 mod promises;
+mod proxy;
 mod readers;
 mod readme;
 mod reference;
