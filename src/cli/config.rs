@@ -77,9 +77,17 @@ pub struct Wanted {
 /// Understands `akvfs mount`.
 pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
     let settings = &order.settings;
-    let mut access = Access::to_vault(&order.vault, settings, here).map_err(as_mount)?;
-    let policy = policy(settings)?;
     let own = Account::own();
+    let mut here = here.clone();
+    if own.uid == 0
+        && settings.given(Key::RunAs).is_none()
+        && settings.text(Key::Identity) == Some("auto")
+    {
+        // Root's worker is nobody who could have logged in.
+        here.azure_cli = None;
+    }
+    let mut access = Access::to_vault(&order.vault, settings, &here).map_err(as_mount)?;
+    let policy = policy(settings)?;
     let view = view(settings, own, &policy)?;
     let run_as = run_as(settings, own, &policy)?;
     if let Origin::AzureCli(program) = &mut access.identity.origin

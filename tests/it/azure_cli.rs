@@ -138,6 +138,12 @@ fn without_a_choice_az_is_taken_where_there_is_no_metadata_service_and_never_lat
     assert_eq!((ran.code, ran.stdout.as_slice()), (Some(0), &b"s3cret"[..]), "{ran:?}");
     assert!(ran.stderr.contains("tokens come from az (azure-cli)"), "{}", ran.stderr);
     assert!(ran.stderr.contains("nobody answers"), "{}", ran.stderr);
+    // Root's worker is nobody who could have logged in.
+    let without = world.mounted_at(world.directory());
+    let directory = without.directory().to_str().unwrap();
+    let ran = world.akvfs_with(&[PATH, HOME], &["mount", "my-vault", directory]);
+    assert!(ran.code == Some(0) && ran.stderr.contains("the metadata service"), "{ran:?}");
+    drop(without);
     // What a mount took it keeps, whoever answers now.
     let mounted = world.mounted_at(world.directory());
     let directory = mounted.directory().to_str().unwrap();
