@@ -79,12 +79,11 @@ async fn until<T, F: Future<Output = Result<T, Reason>>>(
 }
 
 fn unheard(what: &str, reason: Reason) -> Complaint {
+    let is_silent = matches!(reason, Reason::NoAnswer(_));
     let no_token = NoToken { reason, source: Kind::Imds, choice: Choice::System };
-    let complaint = Complaint::new(Exit::Unreachable, format!("{what}: {}", no_token.no_answer()));
-    match no_token.hint() {
-        Some(hint) => complaint.hint(hint),
-        None => complaint,
-    }
+    let exit = if no_token.is_refusal() { Exit::Refused } else { Exit::Unreachable };
+    let complaint = Complaint::new(exit, format!("{what}: {}", no_token.no_answer()));
+    if is_silent { complaint.hint(Kind::Imds.silence()) } else { complaint }
 }
 
 fn unknown(what: &str, cloud: &str) -> Complaint {
