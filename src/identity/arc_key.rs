@@ -105,6 +105,7 @@ impl fmt::Display for NoKey {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::fs::symlink;
 
     use rustix::fs::CWD;
@@ -193,9 +194,17 @@ mod tests {
             assert!(matches!(read, Err(Reason::Nonsense(_))), "{read:?}");
             std::fs::remove_file(&path).unwrap();
         };
-        symlink("/etc/passwd", &path).unwrap();
+        let elsewhere = folder.path("word");
+        std::fs::write(&elsewhere, "k3y").unwrap();
+        symlink(&elsewhere, &path).unwrap();
         nonsense();
-        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        nonsense();
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        // Something to read is in it, and nobody who could write more.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let _reader = open(&path, flags, Mode::empty()).unwrap();
+        File::options().write(true).open(&path).unwrap().write_all(b"k3y").unwrap();
         nonsense();
         for content in
             ["", "two words", "a\nb", "ends in a line feed\n", "\u{e9}", &"x".repeat(4097)]

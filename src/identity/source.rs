@@ -216,7 +216,11 @@ impl Source {
     /// A metadata service on loopback.
     pub(crate) fn imds(address: std::net::SocketAddr, choice: Choice) -> Self {
         let endpoint = crate::identity::imds::endpoint(Some(&format!("http://{address}")));
-        let origin = Origin::Imds(endpoint.unwrap());
+        Self::of(Origin::Imds(endpoint.unwrap()), choice)
+    }
+
+    /// A source that wants to be shown nothing, for tokens for vaults.
+    fn of(origin: Origin, choice: Choice) -> Self {
         let taken = Taken { origin, choice, secret: None, passed_over: Vec::new() };
         let terms = Terms {
             resource: "https://vault.azure.net",
@@ -234,6 +238,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::identity::endpoint::Endpoint;
     use crate::stand_in::Act;
     use crate::stand_in::Server;
     use crate::stand_in::answer;
@@ -322,6 +327,17 @@ mod tests {
             assert_eq!(token.unwrap().secret().expose(), b"mine");
             assert_eq!(server.requests(), 2);
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_was_taken_first_is_not_named_to_who_would_not_listen() {
+        let me = Guid::parse(ME).unwrap();
+        let server = Server::plain(|_, _| Act::Say(token_reply("hers", SHE, 60, RESOURCE))).await;
+        let url = format!("http://{}/oauth2/token", server.address());
+        let origin = Origin::CloudShell(Endpoint::parse(&url).unwrap());
+        let source = Source::of(origin, Choice::Auto);
+        source.fetch(Some(&me), None, |_| ()).await.unwrap();
+        assert_eq!(server.requests(), 1);
     }
 
     #[tokio::test]

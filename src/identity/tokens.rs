@@ -383,6 +383,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_token_lacked_is_forgotten_once_there_is_another() {
+        let (_server, tokens) = lives(3600).await;
+        let first = tokens.token(soon()).await.unwrap();
+        assert!(tokens.invalidate(&first, Some("{}".to_owned())));
+        assert_eq!(tokens.0.state.lock().lacked.as_deref(), Some("{}"));
+        tokens.token(soon()).await.unwrap();
+        assert_eq!(tokens.0.state.lock().lacked, None);
+    }
+
+    #[tokio::test]
     async fn a_token_that_was_accepted_is_replaced_however_soon_it_is_given_up() {
         let (server, tokens) = lives(3600).await;
         let first = tokens.token(soon()).await.unwrap();
