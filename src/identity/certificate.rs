@@ -19,8 +19,7 @@ use crate::identity::unlock;
 use crate::identity::unlock::Locked;
 use crate::model::secret::SecretBytes;
 
-/// A certificate with its key. Debug shows nothing of the key.
-#[derive(Debug)]
+/// A certificate with its key.
 pub struct Certificate {
     /// The key, as PKCS#8 or PKCS#1.
     key: SecretBytes,
@@ -183,6 +182,12 @@ impl BadCertificateFile {
             }
             Self::NotRsa => "Entra takes RSA keys alone",
         }
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} certificates and a key of {:?}", self.chain.len(), self.key)
     }
 }
 
