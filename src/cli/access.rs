@@ -186,7 +186,7 @@ fn complain(error: &impl ToString, hint: Option<&str>) -> Complaint {
 const MOUNT_FUSE: &str = "akvfs#";
 
 /// What stands before the name of a tag.
-const TAG: &str = "tag:";
+pub const TAG: &str = "tag:";
 
 const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 
