@@ -1,4 +1,4 @@
-//! HTTP as the rest of the house meets it: one GET, and one whole answer or one typed reason.
+//! HTTP as the rest of the house meets it: one request, and one whole answer or one typed reason.
 //!
 //! The only file that knows reqwest. It follows no redirect, uses no proxy whatever the
 //! environment says, decompresses nothing, and reads no more than the caller's cap. What it
@@ -9,11 +9,22 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::dns::Addrs;
+use reqwest::dns::Name;
+use reqwest::dns::Resolve;
+use reqwest::dns::Resolving;
 use reqwest::header::AUTHORIZATION;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::header::HOST;
+use reqwest::header::HeaderMap;
+use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
+use serde::Deserialize;
+use serde::Serialize;
 use url::Url;
 use zeroize::Zeroize;
 use zeroize::Zeroizing;
@@ -21,6 +32,7 @@ use zeroize::Zeroizing;
 use crate::model::secret::SecretBytes;
 use crate::tls::BadCertificate;
 use crate::tls::BadRoots;
+use crate::tls::Thumbprint;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -28,6 +40,11 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// A connection's buffers hold what they last carried, so idle ones live no longer than a burst.
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_CONNECTIONS: usize = 4;
+
+/// No token is longer, not even one with a hundred groups in it.
+const LONGEST_KEY: usize = 16 * 1024;
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 const HEADERS: usize = 64;
 const HEADER_BYTES: u32 = 32 * 1024;
@@ -37,16 +54,33 @@ const HEADER_BYTES: u32 = 32 * 1024;
 pub struct Client(reqwest::Client);
 
 /// One request.
-#[derive(Debug)]
-pub struct Get<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
     /// Where to.
     pub url: &'a Url,
-    /// The token that opens it.
-    pub bearer: Option<&'a SecretBytes>,
+    /// What opens it.
+    pub key: Option<Key<'a>>,
     /// What else to say.
     pub headers: &'a [(&'static str, &'static str)],
+    /// The fields to post, encoded. Without them it is a GET.
+    pub form: Option<&'a SecretBytes>,
     /// How many bytes of an answer are read; a longer one is [`Error::TooLarge`].
     pub cap: usize,
+}
+
+/// A proxy, which is told a host and passes on what it cannot read.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Proxy(String);
+
+/// What opens a door, and how it is shown there: visible ASCII, in a header that nothing prints.
+#[derive(Clone, Copy, Debug)]
+pub enum Key<'a> {
+    /// A token.
+    Bearer(&'a SecretBytes),
+    /// What stands after `Basic`, as it is.
+    Basic(&'a SecretBytes),
+    /// The value of a header of this name.
+    Header(&'static str, &'a SecretBytes),
 }
 
 /// A whole answer, whatever its status.
@@ -57,7 +91,7 @@ pub struct Answer {
     pub body: SecretBytes,
     /// Who answered.
     pub peer: Option<SocketAddr>,
-    headers: reqwest::header::HeaderMap,
+    headers: HeaderMap,
 }
 
 /// Why there is no answer.
@@ -89,43 +123,145 @@ impl Client {
         build(builder().https_only(true).tls_backend_preconfigured(tls))
     }
 
+    /// The same for servers out there, which may be reached through a proxy alone.
+    pub fn outside(ca_pem: Option<&[u8]>, proxy: Option<&Proxy>) -> Result<Self, BadRoots> {
+        let tls = crate::tls::config(ca_pem)?;
+        let builder = builder().https_only(true).tls_backend_preconfigured(tls);
+        let Some(proxy) = proxy else { return build(builder) };
+        let proxy = reqwest::Proxy::all(proxy.0.as_str());
+        build(builder.proxy(proxy.map_err(|_| BadRoots::new("the proxy has no address"))?))
+    }
+
+    /// The same for one server that goes by another name than its host's: whatever name a request
+    /// has, it is `host` that is connected to, and asked for.
+    pub fn secure_at(
+        ca_pem: Option<&[u8]>,
+        host: &str,
+        port: Option<u16>,
+    ) -> Result<Self, BadRoots> {
+        let tls = crate::tls::config(ca_pem)?;
+        let builder = builder().https_only(true).http1_only().tls_backend_preconfigured(tls);
+        let mut headers = HeaderMap::new();
+        let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let asked = port.map_or_else(|| bare.clone(), |port| format!("{bare}:{port}"));
+        let value =
+            HeaderValue::from_str(&asked).map_err(|_| BadRoots::new("no host is so called"));
+        headers.insert(HOST, value?);
+        build(builder.default_headers(headers).dns_resolver(Arc::new(Instead(host.to_owned()))))
+    }
+
     /// A client for plain HTTP, which only this machine's own services speak.
     pub fn plain() -> Result<Self, BadRoots> {
         build(builder().http1_only().tls_certs_only([]))
     }
 
+    /// A client that speaks TLS with one server: the one whose own certificate has this thumbprint.
+    pub fn pinned(thumbprint: Thumbprint) -> Result<Self, BadRoots> {
+        let tls = crate::tls::pinned(thumbprint)?;
+        build(builder().https_only(true).tls_backend_preconfigured(tls))
+    }
+
     /// Sends one request and reads the whole answer, all within `limit`.
     ///
     /// A connection that breaks is tried once more: an idle one may have been closed by the other
-    /// side just as it was taken.
-    pub async fn get(&self, get: Get<'_>, limit: Duration) -> Result<Answer, Error> {
+    /// side just as it was taken. So what is posted must be safe to post twice, as a question for
+    /// a token is.
+    pub async fn send(&self, request: Request<'_>, limit: Duration) -> Result<Answer, Error> {
         let twice = async {
-            match self.once(&get).await {
-                Err(Error::Broken) => self.once(&get).await,
+            match self.once(&request).await {
+                Err(Error::Broken) => self.once(&request).await,
                 other => other,
             }
         };
         tokio::time::timeout(limit, twice).await.unwrap_or(Err(Error::TimedOut))
     }
 
-    async fn once(&self, get: &Get<'_>) -> Result<Answer, Error> {
-        let mut request = self.0.get(get.url.clone());
-        for (name, value) in get.headers {
+    async fn once(&self, asked: &Request<'_>) -> Result<Answer, Error> {
+        let mut request = match asked.form {
+            None => self.0.get(asked.url.clone()),
+            Some(form) => {
+                self.0.post(asked.url.clone()).header(CONTENT_TYPE, FORM).body(body(form))
+            }
+        };
+        for (name, value) in asked.headers {
             request = request.header(*name, *value);
         }
-        if let Some(token) = get.bearer {
-            request = request.header(AUTHORIZATION, bearer(token)?);
+        if let Some(key) = asked.key {
+            let (name, value) = key.header()?;
+            request = request.header(name, value);
         }
         let response = request.send().await.map_err(|error| classify(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let peer = response.remote_addr();
-        let body = read(response, get.cap).await?;
+        let body = read(response, asked.cap).await?;
         Ok(Answer { status, body, peer, headers })
     }
 }
 
+impl Proxy {
+    /// Takes `http://HOST:PORT` or `https://HOST:PORT`; `None` for anything else. Neither a user nor
+    /// a password: what is on a command line can be read by everybody.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        let bare = url.username().is_empty() && url.password().is_none() && !text.contains('@');
+        let only = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let known = matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
+        (bare && only && known).then(|| Self(url.into()))
+    }
+}
+
+impl<'a> Request<'a> {
+    /// A GET that says nothing but where to.
+    #[must_use]
+    pub const fn get(url: &'a Url, cap: usize) -> Self {
+        Self { url, key: None, headers: &[], form: None, cap }
+    }
+}
+
+impl Key<'_> {
+    /// Whether a header can hold these bytes: visible ASCII, and not without end.
+    #[must_use]
+    pub fn fits(bytes: &SecretBytes) -> bool {
+        let bytes = bytes.expose();
+        (1..=LONGEST_KEY).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    }
+
+    /// The header's bytes are wiped when the last of its owners lets go.
+    fn header(self) -> Result<(HeaderName, HeaderValue), Error> {
+        let (name, scheme, secret) = match self {
+            Self::Bearer(token) => (AUTHORIZATION, &b"Bearer "[..], token),
+            Self::Basic(word) => (AUTHORIZATION, &b"Basic "[..], word),
+            Self::Header(name, value) => (HeaderName::from_static(name), &b""[..], value),
+        };
+        // Whoever takes such a secret in sees to that, so this does not happen.
+        if !Self::fits(secret) {
+            return Err(Error::Garbled);
+        }
+        let mut line = Zeroizing::new(Vec::with_capacity(scheme.len() + secret.expose().len()));
+        line.extend_from_slice(scheme);
+        line.extend_from_slice(secret.expose());
+        let value = HeaderValue::from_maybe_shared(Bytes::from_owner(line));
+        let mut value = value.map_err(|_| Error::Garbled)?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    }
+}
+
 impl Answer {
+    /// How long the server asks to be left alone. A date is measured against the server's own
+    /// clock, or not believed.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let text = self.header("retry-after").next()?.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+        }
+        let until = httpdate::parse_http_date(text).ok()?;
+        let now = httpdate::parse_http_date(self.header("date").next()?).ok()?;
+        Some(until.duration_since(now).unwrap_or_default())
+    }
+
     /// The values of a header that can be read as text.
     pub fn header(&self, name: &'static str) -> impl Iterator<Item = &str> {
         let values = self.headers.get_all(name).into_iter();
@@ -136,6 +272,19 @@ impl Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} with {:?}", self.status, self.body)
+    }
+}
+
+/// Looks up one host, whatever name is asked about.
+struct Instead(String);
+
+impl Resolve for Instead {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let host = self.0.clone();
+        Box::pin(async move {
+            let found: Addrs = Box::new(tokio::net::lookup_host((host, 0)).await?);
+            Ok(found)
+        })
     }
 }
 
@@ -157,17 +306,10 @@ fn build(builder: reqwest::ClientBuilder) -> Result<Client, BadRoots> {
     builder.build().map(Client).map_err(|_| BadRoots::new("TLS could not be set up"))
 }
 
-/// The header's bytes are wiped when the last of its owners lets go.
-fn bearer(token: &SecretBytes) -> Result<HeaderValue, Error> {
-    let scheme = b"Bearer ";
-    let mut line = Zeroizing::new(Vec::with_capacity(scheme.len() + token.expose().len()));
-    line.extend_from_slice(scheme);
-    line.extend_from_slice(token.expose());
-    let value = HeaderValue::from_maybe_shared(Bytes::from_owner(line));
-    // A token is visible ASCII from the moment it is one, so this does not happen.
-    let mut value = value.map_err(|_| Error::Garbled)?;
-    value.set_sensitive(true);
-    Ok(value)
+/// The body's bytes are wiped when they have been sent.
+fn body(form: &SecretBytes) -> reqwest::Body {
+    let bytes = Zeroizing::new(form.expose().to_vec());
+    reqwest::Body::from(Bytes::from_owner(bytes))
 }
 
 /// The buffer has its full size from the start: one that grows leaves its former selves behind.
@@ -271,8 +413,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     async fn ask(client: &Client, url: &str, cap: usize, limit: Duration) -> Result<Answer, Error> {
-        let get = Get { url: &Url::parse(url).unwrap(), bearer: None, headers: &[], cap };
-        client.get(get, limit).await
+        client.send(Request::get(&Url::parse(url).unwrap(), cap), limit).await
     }
 
     async fn ask_plain(server: &Server, cap: usize, limit: Duration) -> Result<Answer, Error> {
@@ -306,13 +447,13 @@ mod tests {
         let server = Server::tls(acceptor, |_, _| Act::Say(answer(200, &[], "yes"))).await;
         let client = Client::secure(Some(authority.pem())).unwrap();
         let token = SecretBytes::new(b"t0ken".to_vec());
-        let get = Get {
-            url: &Url::parse(&format!("https://localhost:{}/", server.port())).unwrap(),
-            bearer: Some(&token),
+        let url = Url::parse(&format!("https://localhost:{}/", server.port())).unwrap();
+        let request = Request {
+            key: Some(Key::Bearer(&token)),
             headers: &[("accept", "application/json")],
-            cap: 100,
+            ..Request::get(&url, 100)
         };
-        assert_eq!(client.get(get, LONG).await.unwrap().body.expose(), b"yes");
+        assert_eq!(client.send(request, LONG).await.unwrap().body.expose(), b"yes");
         let heard = server.heard();
         assert_eq!(heard[0].header("authorization"), Some("Bearer t0ken"));
         assert_eq!(heard[0].header("accept"), Some("application/json"));
@@ -581,17 +722,102 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_key_is_shown_as_the_door_wants_it() {
+        let server = Server::plain(|_, _| Act::Say(answer(200, &[], ""))).await;
+        let url = Url::parse(&format!("http://{}/", server.address())).unwrap();
+        let client = Client::plain().unwrap();
+        let secret = SecretBytes::new(b"k3y".to_vec());
+        for key in [Key::Bearer(&secret), Key::Basic(&secret), Key::Header("x-key", &secret)] {
+            let request = Request { key: Some(key), ..Request::get(&url, 1) };
+            client.send(request, LONG).await.unwrap();
+        }
+        let heard = server.heard();
+        let shown =
+            heard.iter().map(|heard| (heard.header("authorization"), heard.header("x-key")));
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [(Some("Bearer k3y"), None), (Some("Basic k3y"), None), (None, Some("k3y"))]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_form_is_posted_whole_and_once_more_where_the_connection_broke() {
+        let server = Server::plain(|number, _| match number {
+            0 => Act::SayAndClose(Vec::new()),
+            _ => Act::SayAndClose(answer(200, &[], "yes")),
+        })
+        .await;
+        let url = Url::parse(&format!("http://{}/", server.address())).unwrap();
+        let form = SecretBytes::new(b"a=b&c=d%20e".to_vec());
+        let request = Request { form: Some(&form), ..Request::get(&url, 3) };
+        let client = Client::plain().unwrap();
+        assert_eq!(client.send(request, LONG).await.unwrap().body.expose(), b"yes");
+        let heard = server.heard();
+        assert_eq!(heard.len(), 2);
+        for heard in heard {
+            assert_eq!(heard.line(), "POST / HTTP/1.1");
+            assert_eq!(heard.header("content-type"), Some(FORM));
+            assert_eq!(heard.body(), "a=b&c=d%20e");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_header_can_hold_is_not_sent() {
+        let server = Server::plain(|_, _| Act::Say(answer(200, &[], ""))).await;
+        let url = Url::parse(&format!("http://{}/", server.address())).unwrap();
+        for bad in [&b""[..], b"two words", b"a\r\nb: c", b"\xe9", &[b'x'; LONGEST_KEY + 1]] {
+            let secret = SecretBytes::new(bad.to_vec());
+            let request = Request { key: Some(Key::Bearer(&secret)), ..Request::get(&url, 1) };
+            let sent = Client::plain().unwrap().send(request, LONG).await;
+            assert_eq!(sent.unwrap_err(), Error::Garbled);
+        }
+        assert_eq!(server.requests(), 0);
+    }
+
+    #[test]
+    fn a_proxy_is_a_host_and_a_port_and_holds_no_password() {
+        for good in ["http://proxy.example:3128", "https://proxy.example", "http://[::1]:8080/"] {
+            assert!(Proxy::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "proxy.example:3128",
+            "socks5://proxy.example",
+            "http://me@proxy.example",
+            "http://me:word@proxy.example",
+            "http://@proxy.example",
+            "http://proxy.example/x",
+            "http://proxy.example?x",
+            "http://proxy.example#x",
+        ] {
+            assert!(Proxy::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_with_another_name_is_reached_where_it_is_and_proves_that_name() {
+        let authority = Authority::new("Test CA");
+        let acceptor = authority.acceptor(&["name.of.its.own"], false);
+        let server = Server::tls(acceptor, |_, _| Act::Say(answer(200, &[], "yes"))).await;
+        let url = format!("https://name.of.its.own:{}/", server.port());
+        let client =
+            Client::secure_at(Some(authority.pem()), "localhost", Some(server.port())).unwrap();
+        assert_eq!(ask(&client, &url, 3, LONG).await.unwrap().body.expose(), b"yes");
+        let asked = format!("localhost:{}", server.port());
+        assert_eq!(server.heard()[0].header("host"), Some(asked.as_str()));
+        let url = format!("https://another.name:{}/", server.port());
+        assert!(matches!(ask(&client, &url, 3, LONG).await, Err(Error::Tls(_))));
+    }
+
     #[test]
     fn no_error_shows_a_token() {
-        let token = SecretBytes::new(b"canary in the mine".to_vec());
-        let header = bearer(&token).unwrap();
+        let token = SecretBytes::new(b"canary-in-the-mine".to_vec());
+        let header = Key::Bearer(&token).header().unwrap();
         assert!(!format!("{header:?}").contains("canary"));
-        let get = Get {
-            url: &Url::parse("https://v.example/").unwrap(),
-            bearer: Some(&token),
-            headers: &[],
-            cap: 1,
-        };
-        assert!(!format!("{get:?}").contains("canary"));
+        let url = Url::parse("https://v.example/").unwrap();
+        let key = Some(Key::Header("x-key", &token));
+        let request = Request { key, form: Some(&token), ..Request::get(&url, 1) };
+        assert!(!format!("{request:?}").contains("canary"));
     }
 }

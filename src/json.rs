@@ -18,6 +18,11 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     is_object.then(|| serde_json::from_slice(body).ok()).flatten()
 }
 
+/// The same for an array.
+pub(crate) fn array<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<Vec<T>> {
+    serde_json::from_slice(body).ok()
+}
+
 /// The text of a JSON string as UTF-8, or `None` if `raw` is no string or holds half of a
 /// surrogate pair: such a text has no bytes.
 pub(crate) fn secret(raw: &RawValue) -> Option<SecretBytes> {

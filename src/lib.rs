@@ -6,6 +6,7 @@
 pub mod model;
 
 pub mod clock;
+mod der;
 pub mod json;
 pub mod log;
 

@@ -15,7 +15,10 @@ use rcgen::DnType;
 use rcgen::IsCa;
 use rcgen::Issuer;
 use rcgen::KeyPair;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::CertifiedKey;
+use rustls::sign::SingleCertAndKey;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
@@ -25,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// What a server heard: the request line and all headers, as they came.
+/// What a server heard: the request line and all headers, as they came, and the body.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard(pub(crate) String);
 
@@ -61,10 +64,15 @@ type Script = Arc<dyn Fn(usize, &Heard) -> Act + Send + Sync>;
 impl Heard {
     /// The value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.0.lines().skip(1).find_map(|line| {
+        self.0.lines().skip(1).take_while(|line| !line.is_empty()).find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+
+    /// The body.
+    pub(crate) fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 
     /// The request line.
@@ -166,6 +174,15 @@ async fn converse(
                 Ok(_) => {}
             }
         };
+        let head = Heard(String::from_utf8_lossy(&buffer[..end]).into_owned());
+        let length = head.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let end = end + length;
+        while buffer.len() < end {
+            match stream.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
         let heard = Heard(String::from_utf8_lossy(&buffer[..end]).into_owned());
         buffer.drain(..end);
         let number = {
@@ -264,6 +281,27 @@ impl Authority {
             )
             .unwrap()
     }
+}
+
+/// A certificate that nobody vouches for, by a key of its own.
+pub(crate) fn unvouched() -> (CertificateDer<'static>, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["elsewhere.example".to_owned()]).unwrap();
+    (params.self_signed(&key).unwrap().der().clone(), key)
+}
+
+/// Shows a certificate, and proves it with a key, whether or not it is the certificate's.
+pub(crate) fn shows(certificate: &CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+    let certified = CertifiedKey::new(vec![certificate.clone()], key);
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Waits until something is so, for at most ten seconds.

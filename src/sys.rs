@@ -93,8 +93,10 @@ impl Pinned {
     /// Maps the first `room` bytes of a memfd.
     pub fn map(memfd: impl AsFd, room: usize) -> io::Result<Self> {
         let access = ProtFlags::READ;
+        // Read through a private mapping, the pages are those of the memfd all the same; and one
+        // that is sealed against writing can be mapped in no other way before Linux 6.7.
         // SAFETY: a null address lets the kernel choose one, so that no memory in use is replaced.
-        let base = unsafe { mmap(ptr::null_mut(), room, access, MapFlags::SHARED, memfd, 0) }?;
+        let base = unsafe { mmap(ptr::null_mut(), room, access, MapFlags::PRIVATE, memfd, 0) }?;
         let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self { base, room, locked: 0 })
     }

@@ -1,12 +1,14 @@
 //! Whom TLS trusts, and whose certificate it was that it did not trust.
 //!
-//! Verification is rustls's own, on the platform's roots or on those of one file. Nothing is
-//! added to it but a name: the issuer of a certificate that was refused, because behind most such
+//! Verification is rustls's own, on the platform's roots or on those of one file; or a server is
+//! known by the thumbprint of its certificate alone. Nothing is added to it but a name: the issuer of a certificate that was refused, because behind most such
 //! failures stands a proxy that signs for everybody, and its name says which.
 
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY;
+use aws_lc_rs::digest::digest;
 use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::DigitallySignedStruct;
@@ -18,10 +20,17 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::danger::ServerCertVerified;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::verify_tls12_signature;
+use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::UnixTime;
 use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::der::Reader;
 
 /// Why TLS failed, and who had issued the certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,11 +52,17 @@ pub enum Flaw {
     Early,
     /// The certificate is for another name.
     Name,
+    /// The certificate is another than the one expected.
+    Thumbprint,
     /// Anything else about the certificate.
     Certificate,
     /// Both sides could not agree.
     Handshake,
 }
+
+/// The SHA-1 of a certificate: all that some clusters say of theirs.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Thumbprint([u8; 20]);
 
 /// Why there are no roots to trust.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,11 +75,26 @@ pub(crate) fn config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, BadRoots> {
         Some(pem) => only(pem, &provider)?,
         None => platform(&provider)?,
     };
+    client(provider, Arc::new(Witness(inner)))
+}
+
+/// The client side of TLS with whoever shows the certificate with this thumbprint, and proves that
+/// it is his. Neither name nor time nor issuer matters.
+pub(crate) fn pinned(thumbprint: Thumbprint) -> Result<ClientConfig, BadRoots> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = Pinned { thumbprint, algorithms: provider.signature_verification_algorithms };
+    client(provider, Arc::new(Witness(Arc::new(verifier))))
+}
+
+fn client(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, BadRoots> {
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|_| BadRoots("TLS could not be set up"))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Witness(inner)))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
@@ -92,6 +122,75 @@ fn platform(provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier
     match rustls_platform_verifier::Verifier::new(provider.clone()) {
         Ok(verifier) => Ok(Arc::new(verifier)),
         Err(_) => Err(BadRoots(NO_ROOTS)),
+    }
+}
+
+/// Accepts one certificate.
+#[derive(Debug)]
+struct Pinned {
+    thumbprint: Thumbprint,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if Thumbprint::of(end_entity) == self.thumbprint {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl Thumbprint {
+    /// Takes 40 hexadecimal digits, in pairs that colons or blanks may part.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut digits = text.bytes().filter(|byte| !b": ".contains(byte));
+        let mut print = [0; 20];
+        for byte in &mut print {
+            let mut digit = || char::from(digits.next()?).to_digit(16);
+            *byte = u8::try_from(digit()? << 4 | digit()?).ok()?;
+        }
+        digits.next().is_none().then_some(Self(print))
+    }
+
+    /// The thumbprint of a certificate.
+    pub(crate) fn of(certificate: &[u8]) -> Self {
+        let mut print = [0; 20];
+        let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
+        for (byte, of) in print.iter_mut().zip(digest.as_ref()) {
+            *byte = *of;
+        }
+        Self(print)
     }
 }
 
@@ -152,6 +251,8 @@ fn flaw(error: &rustls::Error) -> Flaw {
         Flaw::Expired
     } else if matches!(bad, Bad::NotValidYet | Bad::NotValidYetContext { .. }) {
         Flaw::Early
+    } else if matches!(bad, Bad::ApplicationVerificationFailure) {
+        Flaw::Thumbprint
     } else if matches!(bad, Bad::NotValidForName | Bad::NotValidForNameContext { .. }) {
         Flaw::Name
     } else {
@@ -162,21 +263,19 @@ fn flaw(error: &rustls::Error) -> Flaw {
 /// The common name of a certificate's issuer, or else its organisation. The certificate is not
 /// trusted, so the name is cut and cleaned before anybody prints it.
 fn issuer(certificate: &[u8]) -> Option<String> {
-    let (_, certificate, _) = element(certificate)?;
-    let (_, mut fields, _) = element(certificate)?;
+    let mut fields = Reader::new(certificate).within(Reader::SEQUENCE)?.within(Reader::SEQUENCE)?;
     // Version (optional), serial number, algorithm; then the issuer.
-    if fields.first() == Some(&0xa0) {
-        fields = element(fields)?.2;
+    if fields.tag() == Some(Reader::CONTEXT_0) {
+        fields.any()?;
     }
-    fields = element(fields)?.2;
-    fields = element(fields)?.2;
-    let (_, mut names, _) = element(fields)?;
+    fields.any()?;
+    fields.any()?;
+    let mut names = fields.within(Reader::SEQUENCE)?;
     let mut found = None;
-    while let Some((_, set, rest)) = element(names) {
-        names = rest;
-        let (_, pair, _) = element(set)?;
-        let (_, kind, value) = element(pair)?;
-        let (_, value, _) = element(value)?;
+    while let Some((_, set)) = names.any() {
+        let mut pair = Reader::new(set).within(Reader::SEQUENCE)?;
+        let (_, kind) = pair.any()?;
+        let (_, value) = pair.any()?;
         // id-at-commonName and id-at-organizationName of X.520.
         match kind {
             [0x55, 0x04, 0x03] => found = Some(value),
@@ -189,25 +288,6 @@ fn issuer(certificate: &[u8]) -> Option<String> {
     Some(clean.take(80).collect())
 }
 
-/// One element of DER: its tag, what is in it, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let digits = usize::from(first & 0x7f);
-        let (length, rest) = rest.split_at_checked(digits)?;
-        if digits > 3 {
-            return None;
-        }
-        let length = length.iter().fold(0, |sum, &digit| sum << 8 | usize::from(digit));
-        (length, rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
-}
-
 impl Flaw {
     /// What to do about it.
     #[must_use]
@@ -217,6 +297,7 @@ impl Flaw {
                 Some("if that is a proxy of yours which opens TLS, give its CA with ca-file=")
             }
             Self::Expired | Self::Early => Some("is this machine's clock right?"),
+            Self::Thumbprint => Some("is IDENTITY_SERVER_THUMBPRINT still that of the cluster?"),
             Self::Name => Some("does DNS or a proxy lead there instead of to the vault?"),
             Self::Certificate | Self::Handshake => None,
         }
@@ -228,6 +309,7 @@ impl Flaw {
             Self::Expired => "the server's certificate has expired",
             Self::Early => "the server's certificate is not valid yet",
             Self::Name => "the server's certificate is for another name",
+            Self::Thumbprint => "the server's certificate is another than the one expected",
             Self::Certificate => "the server's certificate is bad",
             Self::Handshake => "the handshake failed",
         }
@@ -281,3 +363,24 @@ impl fmt::Display for BadRoots {
 impl std::error::Error for BadRoots {}
 
 const NO_ROOTS: &str = "this machine has no CA certificates";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thumbprint_is_read_as_people_write_it() {
+        let digits = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+        let spaced =
+            digits.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase());
+        let spaced: Vec<String> = spaced.collect();
+        for text in [digits, &digits.to_uppercase(), &spaced.join(":"), &spaced.join(" ")] {
+            assert_eq!(Thumbprint::parse(text), Some(Thumbprint::of(b"")), "{text}");
+        }
+        for bad in
+            ["", "da39", &digits[1..], &format!("{digits}0"), &digits.replace('d', "g"), "\u{fffd}"]
+        {
+            assert_eq!(Thumbprint::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! A request, taken apart: what the answers need of it.
 
 use hyper::Request;
-use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::header::HOST;
 use hyper::header::HeaderValue;
@@ -19,11 +18,14 @@ pub(crate) struct Asked {
     pub(crate) query: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) authorization: Option<String>,
+    pub(crate) body: Vec<u8>,
+    /// The name in the TLS greeting.
+    pub(crate) sni: Option<String>,
 }
 
 impl Asked {
-    /// Takes a request's head apart. `service` is who listens there.
-    pub(crate) fn new(service: Service, request: &Request<Incoming>) -> Self {
+    /// Takes a request apart. `service` is who listens there.
+    pub(crate) fn new<B>(service: Service, request: &Request<B>, body: Vec<u8>) -> Self {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Self {
             service,
@@ -38,6 +40,8 @@ impl Asked {
                 .map(|(name, value)| (name.to_string(), text(value)))
                 .collect(),
             authorization: request.headers().get(AUTHORIZATION).map(text),
+            body,
+            sni: None,
         }
     }
 
@@ -64,6 +68,28 @@ impl Asked {
         let mut values = self.pairs().into_iter().filter(|(known, _)| known == name);
         let (_, first) = values.next()?;
         values.next().is_none().then_some(first)
+    }
+
+    /// The fields of the form that was posted, decoded.
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+        form_urlencoded::parse(&self.body).into_owned().collect()
+    }
+
+    /// The value of a field, if it is there exactly once.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let mut values = self.fields().into_iter().filter(|(known, _)| known == name);
+        let (_, first) = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+
+    /// Whether a text is anywhere in the request, as it is or as a form or a query spells it.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        let spelled: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let within = |place: &str| place.contains(text) || place.contains(&spelled);
+        let headers = self.headers.iter().map(|(_, value)| value.as_str());
+        let all = headers.chain([self.host.as_str(), &self.path, &self.query]);
+        all.chain(self.authorization.as_deref()).any(within)
+            || within(&String::from_utf8_lossy(&self.body))
     }
 
     /// Whether a name occurs twice in the query.
@@ -102,7 +128,10 @@ impl Asked {
         let vault = self.service == Service::Vault;
         let metadata = self.service == Service::Metadata;
         match scope {
-            Scope::Token => metadata && self.is_token(),
+            Scope::Entra => self.service == Service::Entra,
+            Scope::Token => {
+                metadata && self.is_token() || matches!(self.service, Service::Machine(_))
+            }
             Scope::Get => vault && self.secret().is_some(),
             Scope::GetOf(name) => {
                 vault && self.secret().is_some_and(|secret| secret.eq_ignore_ascii_case(name))

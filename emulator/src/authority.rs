@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY;
+use ::aws_lc_rs::digest::digest;
 use parking_lot::Mutex;
 use rcgen::BasicConstraints;
 use rcgen::CertificateParams;
@@ -80,6 +82,24 @@ impl Authority {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
+    }
+
+    /// TLS with a certificate that nobody vouches for, and that certificate's SHA-1.
+    pub(crate) fn alone() -> Option<(ServerConfig, String)> {
+        let key = KeyPair::generate().ok()?;
+        let params = CertificateParams::new(vec!["cluster.invalid".to_owned()]).ok()?;
+        let certificate = params.self_signed(&key).ok()?.der().clone();
+        let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate);
+        let thumbprint = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        let private = PrivateKeyDer::try_from(key.serialize_der()).ok()?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .ok()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], private)
+            .ok()?;
+        Some((config, thumbprint))
     }
 
     fn certificate(&self, host: &str) -> Option<Arc<CertifiedKey>> {

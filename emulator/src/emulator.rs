@@ -12,6 +12,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Authority;
 use crate::authority::Certificate;
+use crate::dialect::Dialect;
+use crate::dialect::PutKey;
+use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault::FaultId;
 use crate::fault::Injected;
@@ -63,6 +66,64 @@ impl Emulator {
         self.serve(listener, Door::Vault(acceptor));
     }
 
+    /// Issues tokens to principals here, over TLS, under the hosts that the directory knows.
+    pub fn serve_entra(&self, listener: TcpListener) {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls));
+        self.serve(listener, Door::Entra(acceptor));
+    }
+
+    /// Answers here as somebody who has no business with anybody: 404, or whatever faults make of
+    /// it. Its certificates, if it has any, are of the authority.
+    pub fn serve_stranger(&self, listener: TcpListener, tls: bool) {
+        let acceptor = tls.then(|| TlsAcceptor::from(Arc::clone(&self.tls)));
+        self.serve(listener, Door::Stranger(acceptor));
+    }
+
+    /// Serves a token service of a machine that is no plain VM here, over plain HTTP. `secret` is
+    /// what it wants to be shown; the agent of Arc and Cloud Shell have none.
+    pub fn serve_machine(&self, listener: TcpListener, dialect: Dialect, secret: &str) {
+        if !secret.is_empty() {
+            let secret = (dialect, secret.to_owned());
+            self.shared.with(|state| state.doors.secrets.push(secret));
+        }
+        self.serve(listener, Door::Machine(dialect, None));
+    }
+
+    /// Serves a Service Fabric cluster here, and gives the thumbprint of its certificate.
+    ///
+    /// # Panics
+    /// If the system has no randomness left.
+    #[expect(clippy::expect_used, reason = "a test can do nothing without it")]
+    pub fn serve_cluster(&self, listener: TcpListener, secret: &str) -> String {
+        let (tls, thumbprint) = Authority::alone().expect("a certificate can be made");
+        let secret = (Dialect::ServiceFabric, secret.to_owned());
+        self.shared.with(|state| state.doors.secrets.push(secret));
+        let tls = TlsAcceptor::from(Arc::new(tls));
+        self.serve(listener, Door::Machine(Dialect::ServiceFabric, Some(tls)));
+        thumbprint
+    }
+
+    /// Has the agent of Arc put its keys where they can be read.
+    pub fn keep_arc_keys(&self, put: PutKey) {
+        self.shared.with(|state| state.doors.put_key = Some(put));
+    }
+
+    /// Has the agent of Arc name this instead of the file that it wrote, or the file again.
+    pub fn set_arc_realm(&self, realm: Option<&str>) {
+        self.shared.with(|state| state.doors.realm = realm.map(ToOwned::to_owned));
+    }
+
+    /// All keys that the agent of Arc has written, for tests that look for leaks.
+    #[must_use]
+    pub fn arc_keys(&self) -> Vec<String> {
+        self.shared.with(|state| state.doors.all_keys.clone())
+    }
+
+    /// Has the older services write the end of a token as a date, or as a number again.
+    pub fn write_dates(&self, writes_dates: bool) {
+        self.shared.with(|state| state.doors.writes_dates = writes_dates);
+    }
+
     /// Serves the machine's metadata here, over plain HTTP.
     pub fn serve_imds(&self, listener: TcpListener) {
         self.serve(listener, Door::Metadata);
@@ -90,6 +151,12 @@ impl Emulator {
     #[must_use]
     pub fn imds(&self) -> Imds {
         Imds { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The directory of principals.
+    #[must_use]
+    pub fn entra(&self) -> Entra {
+        Entra { shared: Arc::clone(&self.shared) }
     }
 
     /// Shows such certificates on every connection from now on.

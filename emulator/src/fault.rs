@@ -26,6 +26,8 @@ pub struct Fault {
 pub enum Scope {
     /// Requests for a token.
     Token,
+    /// Requests to Entra.
+    Entra,
     /// Requests for the value of any secret.
     Get,
     /// Requests for the value of this one, in any case.

@@ -33,6 +33,8 @@ pub(crate) struct Machine {
     pub(crate) lifetime: Duration,
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) environment: String,
+    /// By how many seconds the clock of the token service is ahead.
+    pub(crate) ahead: i64,
     pub(crate) tokens: Vec<Token>,
 }
 
@@ -84,6 +86,11 @@ impl Imds {
         self.shared.with(|state| state.machine.lifetime = lifetime);
     }
 
+    /// How many seconds the clock of the token service is ahead of this machine's.
+    pub fn set_ahead(&self, seconds: i64) {
+        self.shared.with(|state| state.machine.ahead = seconds);
+    }
+
     /// Ends the life of every token issued so far: vaults answer 401 to them.
     pub fn expire_tokens(&self) {
         let now = clock::now();
@@ -125,8 +132,22 @@ impl Machine {
             lifetime: Duration::from_secs(86_399),
             tags: Vec::new(),
             environment: "AzurePublicCloud".to_owned(),
+            ahead: 0,
             tokens: Vec::new(),
         }
+    }
+
+    /// The identity that this name and value choose.
+    pub(crate) fn find(&self, name: &str, value: &str) -> Option<&Identity> {
+        let known = |identity: &&Identity| {
+            let id = match name {
+                "client_id" => &identity.client_id,
+                "object_id" => &identity.object_id,
+                _ => &identity.resource_id,
+            };
+            id.eq_ignore_ascii_case(value)
+        };
+        self.users.iter().chain(&self.system).find(known)
     }
 
     /// The token in an Authorization header, by number.

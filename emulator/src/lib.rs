@@ -1,4 +1,4 @@
-//! A Key Vault and an instance metadata service on this machine, for tests and laptops.
+//! A Key Vault, Entra and an instance metadata service on this machine, for tests and laptops.
 //!
 //! Real HTTP over real TLS under an authority of its own. It is strict: what the real service
 //! refuses it refuses, and what a careful client never does it notes as a violation. Start at
@@ -6,6 +6,8 @@
 
 pub mod emulator;
 
+pub mod dialect;
+pub mod entra;
 pub mod identity;
 pub mod vault;
 
@@ -15,11 +17,17 @@ pub mod fault;
 pub mod record;
 
 mod answer;
+mod app_service;
+mod arc;
 mod asked;
+mod azure_ml;
 mod clock;
+mod cloud_shell;
+mod login;
 mod metadata;
 mod pages;
 mod secrets;
 mod server;
+mod service_fabric;
 mod state;
 mod wire;

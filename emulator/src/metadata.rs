@@ -1,7 +1,5 @@
 //! The dialect of the instance metadata service: tokens, and what the machine is.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -10,12 +8,13 @@ use serde_json::json;
 use crate::answer::Answer;
 use crate::asked::Asked;
 use crate::asked::TOKEN_PATH;
-use crate::clock;
+use crate::dialect::Issued;
+use crate::dialect::dated;
+use crate::dialect::issue;
 use crate::identity::Identity;
 use crate::identity::Machine;
 use crate::identity::SUBSCRIPTION;
 use crate::identity::TENANT;
-use crate::identity::Token;
 use crate::state::State;
 
 /// Answers a request to the metadata service.
@@ -36,7 +35,7 @@ pub(crate) fn answer(state: &mut State, asked: &Asked, number: u64) -> Answer {
             _ => Answer::json(404, json!({ "error": "Not found" }).to_string()),
         },
     };
-    answer.with("Server", "IMDS/150.870.65.1475")
+    dated(state, answer).with("Server", "IMDS/150.870.65.1475")
 }
 
 /// What is refused whatever was asked.
@@ -71,11 +70,9 @@ fn token(state: &mut State, asked: &Asked, number: u64) -> Result<Answer, Answer
     let Some(resource) = asked.one("resource") else {
         return Err(invalid("Required query variable 'resource' is missing"));
     };
-    if !state.vaults.iter().any(|vault| vault.resource() == resource) {
-        state.violate(number, format!("a token was asked for {resource}"));
-    }
     let audience = resource.strip_suffix('/').unwrap_or(&resource);
     if !AUDIENCES.contains(&audience) {
+        state.violate(number, format!("a token was asked for {resource}"));
         let description = format!(
             "AADSTS50001: The application named {resource} was not found in the tenant. This can \
              happen if the application has not been installed by the administrator of the tenant."
@@ -83,23 +80,14 @@ fn token(state: &mut State, asked: &Asked, number: u64) -> Result<Answer, Answer
         return Err(Answer::metadata_error(400, "invalid_resource", &description));
     }
     let identity = choose(&state.machine, asked)?.clone();
-    let lifetime = state.machine.lifetime;
-    let now = clock::epoch_seconds();
-    let expires = now + lifetime.as_secs();
-    let text = token_text(&identity, &resource, expires, &state.hex());
-    state.machine.tokens.push(Token {
-        text: text.clone(),
-        identity: identity.clone(),
-        resource: resource.clone(),
-        expires: clock::now() + lifetime,
-    });
+    let Issued { text, seconds, now, expires } = issue(state, &identity, &resource, number);
     // Every value is a string, numbers included.
     let body = json!({
         "access_token": text,
         "client_id": identity.client_id,
-        "expires_in": lifetime.as_secs().to_string(),
+        "expires_in": seconds.to_string(),
         "expires_on": expires.to_string(),
-        "ext_expires_in": lifetime.max(A_DAY).as_secs().to_string(),
+        "ext_expires_in": seconds.max(A_DAY).to_string(),
         "not_before": now.saturating_sub(CLOCKS_DIFFER).to_string(),
         "resource": resource,
         "token_type": "Bearer",
@@ -123,16 +111,7 @@ fn choose<'a>(machine: &'a Machine, asked: &Asked) -> Result<&'a Identity, Answe
             (None, _) => Err(invalid(SEVERAL)),
         };
     };
-    let known = |identity: &&Identity| {
-        let id = match name.as_str() {
-            "client_id" => &identity.client_id,
-            "object_id" => &identity.object_id,
-            _ => &identity.resource_id,
-        };
-        id.eq_ignore_ascii_case(&value)
-    };
-    let mut all = machine.users.iter().chain(&machine.system);
-    all.find(known).ok_or_else(|| invalid("Identity not found"))
+    machine.find(&name, &value).ok_or_else(|| invalid("Identity not found"))
 }
 
 fn instance(machine: &Machine, asked: &Asked, path: &[&str]) -> Answer {
@@ -198,7 +177,12 @@ fn describe(machine: &Machine) -> Value {
 }
 
 /// Three parts with dots between, as a client that looked inside would expect them.
-fn token_text(identity: &Identity, resource: &str, expires: u64, signature: &str) -> String {
+pub(crate) fn token_text(
+    identity: &Identity,
+    resource: &str,
+    expires: u64,
+    signature: &str,
+) -> String {
     let header = json!({ "typ": "JWT", "alg": "RS256" });
     let claims = json!({
         "aud": resource,
@@ -247,7 +231,7 @@ const API_VERSIONS: [&str; 10] = [
     "2023-11-15",
 ];
 
-const A_DAY: Duration = Duration::from_secs(86_399);
+const A_DAY: u64 = 86_399;
 
 /// Seconds for which a token is valid before it was issued.
 const CLOCKS_DIFFER: u64 = 300;

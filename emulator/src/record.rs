@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::dialect::Dialect;
+
 /// Which of the emulator's services was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum Service {
@@ -14,6 +16,10 @@ pub enum Service {
     Vault,
     /// The instance metadata service.
     Metadata,
+    /// A host that issues tokens to principals.
+    Entra,
+    /// The token service of a machine that is no plain VM.
+    Machine(Dialect),
     /// A host that answers on the vault's address and is no vault: nobody has business there.
     Elsewhere,
 }
@@ -52,6 +58,11 @@ pub struct Request {
     pub credential: Credential,
     /// The other headers, by lower-case name.
     pub headers: BTreeMap<String, String>,
+    /// The fields of a form that was posted, in order. The values of those that prove something are
+    /// not here.
+    pub form: Vec<(String, String)>,
+    /// The name in the TLS greeting.
+    pub sni: Option<String>,
     /// How many requests to vaults were under way when it arrived, itself among them.
     pub in_flight: usize,
     /// The status answered; none while it waits, and none if nobody ever answered.
@@ -81,7 +92,16 @@ impl Request {
     /// Whether it asked for a token.
     #[must_use]
     pub fn is_token(&self) -> bool {
+        if matches!(self.service, Service::Machine(_)) {
+            return true;
+        }
         self.service == Service::Metadata && self.path == "/metadata/identity/oauth2/token"
+    }
+
+    /// Whether it was posted to a host that issues tokens to principals.
+    #[must_use]
+    pub fn is_exchange(&self) -> bool {
+        self.service == Service::Entra
     }
 
     /// Whether it was answered with that status.

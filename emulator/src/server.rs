@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
+use crate::dialect::Dialect;
 use crate::record::Service;
 use crate::state::Shared;
 use crate::wire;
@@ -26,7 +27,11 @@ pub(crate) struct Runtime {
 #[derive(Clone)]
 pub(crate) enum Door {
     Vault(TlsAcceptor),
+    Entra(TlsAcceptor),
+    /// Somebody who is neither, with or without TLS.
+    Stranger(Option<TlsAcceptor>),
     Metadata,
+    Machine(Dialect, Option<TlsAcceptor>),
     Control,
 }
 
@@ -91,14 +96,21 @@ impl Drop for Runtime {
 }
 
 async fn answer(stream: TcpStream, door: Door, shared: Arc<Shared>) {
-    match door {
-        Door::Vault(acceptor) => {
+    let (service, tls) = match door {
+        Door::Vault(acceptor) => (Service::Vault, Some(acceptor)),
+        Door::Entra(acceptor) => (Service::Entra, Some(acceptor)),
+        Door::Stranger(acceptor) => (Service::Elsewhere, acceptor),
+        Door::Metadata => (Service::Metadata, None),
+        Door::Machine(dialect, acceptor) => (Service::Machine(dialect), acceptor),
+        Door::Control => return wire::talk(stream, Behind::Control, shared).await,
+    };
+    match tls {
+        None => wire::talk(stream, Behind::Service(service), shared).await,
+        Some(tls) => {
             // A client that does not trust the certificate ends here.
-            if let Ok(stream) = acceptor.accept(stream).await {
-                wire::talk(stream, Behind::Service(Service::Vault), shared).await;
+            if let Ok(stream) = tls.accept(stream).await {
+                wire::talk(stream, Behind::Service(service), shared).await;
             }
         }
-        Door::Metadata => wire::talk(stream, Behind::Service(Service::Metadata), shared).await,
-        Door::Control => wire::talk(stream, Behind::Control, shared).await,
     }
 }

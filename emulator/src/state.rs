@@ -10,6 +10,9 @@ use tokio::sync::watch;
 
 use crate::asked::Asked;
 use crate::clock;
+use crate::dialect::Dialect;
+use crate::dialect::Doors;
+use crate::entra::Directory;
 use crate::fault::FaultId;
 use crate::fault::Injected;
 use crate::fault::Plan;
@@ -37,6 +40,8 @@ pub(crate) struct State {
     /// The first is the one that localhost stands for.
     pub(crate) vaults: Vec<Store>,
     pub(crate) machine: Machine,
+    pub(crate) directory: Directory,
+    pub(crate) doors: Doors,
     pub(crate) faults: Vec<Injected>,
     pub(crate) requests: Vec<Request>,
     pub(crate) violations: Vec<Violation>,
@@ -110,6 +115,8 @@ impl State {
         Self {
             vaults: Vec::new(),
             machine: Machine::new(),
+            directory: Directory::new(),
+            doors: Doors::default(),
             faults: Vec::new(),
             requests: Vec::new(),
             violations: Vec::new(),
@@ -126,6 +133,9 @@ impl State {
     /// Notes an arrival; gives its number and what the faults make of it.
     pub(crate) fn arrive(&mut self, asked: &mut Asked) -> (u64, Plan) {
         if asked.service == Service::Vault && self.vault_of(asked).is_none() {
+            asked.service = Service::Elsewhere;
+        }
+        if asked.service == Service::Entra && self.audience_at(asked).is_empty() {
             asked.service = Service::Elsewhere;
         }
         if asked.service == Service::Vault {
@@ -147,6 +157,8 @@ impl State {
             secret: asked.secret().map(ToOwned::to_owned),
             credential,
             headers: asked.headers.iter().cloned().collect(),
+            form: asked.fields().into_iter().map(without_proof).collect(),
+            sni: asked.sni.clone(),
             in_flight: self.in_flight,
             status: None,
         });
@@ -177,6 +189,19 @@ impl State {
         self.vaults.iter().find(|vault| vault.host == host)
     }
 
+    /// The audience of the tokens that the host named by the Host header issues, or nothing.
+    pub(crate) fn audience_at(&self, asked: &Asked) -> String {
+        let host = asked.bare_host();
+        let mut hosts = self.directory.hosts.iter();
+        let known = hosts.find(|(known, _)| *known == host);
+        known.map(|(_, audience)| audience.clone()).unwrap_or_default()
+    }
+
+    /// The time by the directory's clock, in seconds since 1970.
+    pub(crate) fn entra_time(&self) -> i64 {
+        clock::epoch_seconds().cast_signed() + self.directory.ahead
+    }
+
     pub(crate) fn vault_mut(&mut self, host: &str) -> Option<&mut Store> {
         self.vaults.iter_mut().find(|vault| vault.host == host)
     }
@@ -203,19 +228,57 @@ impl State {
     fn note_strays(&mut self, number: u64, asked: &Asked, credential: Credential) {
         let Asked { host, path, .. } = asked;
         let elsewhere = asked.service != Service::Vault;
-        if elsewhere && credential != Credential::Absent {
+        let machine = matches!(asked.service, Service::Machine(_));
+        let is_key = asked.service == Service::Machine(Dialect::Arc)
+            && asked.authorization.as_deref().is_some_and(|shown| shown.starts_with("Basic "));
+        if elsewhere && credential != Credential::Absent && !is_key {
             self.violate(number, format!("an Authorization header reached {host}{path}"));
         }
-        if asked.service != Service::Metadata && asked.header("metadata").is_some() {
+        if asked.service != Service::Metadata && !machine && asked.header("metadata").is_some() {
             self.violate(number, format!("a Metadata header reached {host}{path}"));
         }
         if asked.header("x-forwarded-for").is_some() {
             self.violate(number, format!("{host}{path} was asked through a proxy"));
         }
-        if asked.method != "GET" {
+        if asked.method != "GET" && asked.service != Service::Entra && !machine {
             self.violate(number, format!("{} {host}{path} is no reading", asked.method));
         }
+        if asked.service != Service::Entra && self.holds_a_proof(asked) {
+            self.violate(number, format!("a secret or an assertion reached {host}{path}"));
+        }
+        if self.holds_anothers_secret(asked) {
+            self.violate(number, format!("the secret of another door reached {host}{path}"));
+        }
+        let hidden = elsewhere && credential == Credential::Absent;
+        if hidden && self.holds_a_token(asked) {
+            self.violate(number, format!("a token reached {host}{path}"));
+        }
     }
+
+    /// Whether something that proves a principal is anywhere in the request.
+    fn holds_a_proof(&self, asked: &Asked) -> bool {
+        asked.holds("client_assertion=") || self.directory.proofs().any(|it| asked.holds(it))
+    }
+
+    /// Whether something that opens one door is anywhere in a request to another.
+    fn holds_anothers_secret(&self, asked: &Asked) -> bool {
+        let keys = self.doors.all_keys.iter().map(|key| (Dialect::Arc, key));
+        let secrets = self.doors.secrets.iter().map(|(dialect, secret)| (*dialect, secret));
+        let mut all = keys.chain(secrets);
+        all.any(|(dialect, secret)| {
+            asked.service != Service::Machine(dialect) && asked.holds(secret)
+        })
+    }
+
+    fn holds_a_token(&self, asked: &Asked) -> bool {
+        self.machine.tokens.iter().any(|token| asked.holds(&token.text))
+    }
+}
+
+/// A field of a form, its value left out if it proves something.
+fn without_proof((name, value): (String, String)) -> (String, String) {
+    let proves = ["client_secret", "client_assertion"].contains(&name.as_str());
+    (name, if proves { String::new() } else { value })
 }
 
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

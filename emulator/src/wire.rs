@@ -7,6 +7,8 @@ use std::task::Context;
 use std::task::Poll;
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::Limited;
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Body;
@@ -28,8 +30,10 @@ use tokio_rustls::server::TlsStream;
 use crate::answer::Answer;
 use crate::asked::Asked;
 use crate::control;
+use crate::dialect;
 use crate::fault::Kind;
 use crate::fault::Plan;
+use crate::login;
 use crate::metadata;
 use crate::record::Service;
 use crate::secrets;
@@ -45,17 +49,25 @@ pub(crate) enum Behind {
 /// A stream whose TCP connection can be got at, to reset it.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
     fn tcp(&self) -> &TcpStream;
+
+    /// The name in the TLS greeting.
+    fn sni(&self) -> Option<String>;
 }
 
 /// Answers on a connection until one side ends it.
 pub(crate) async fn talk<W: Wire>(stream: W, behind: Behind, shared: Arc<Shared>) {
     let cut = Arc::new(Cut::default());
+    let sni = stream.sni();
     let service = service_fn(|request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         let cut = Arc::clone(&cut);
+        let sni = sni.clone();
         async move {
             let answer = match behind {
-                Behind::Service(service) => serve(service, &request, &shared, &cut).await,
+                Behind::Service(service) => {
+                    let asked = asked(service, request, sni).await;
+                    serve(asked, &shared, &cut).await
+                }
                 Behind::Control => on_the_wire(control::answer(request, &shared).await, false),
             };
             Ok::<_, Infallible>(answer)
@@ -94,13 +106,17 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-async fn serve(
-    service: Service,
-    request: &Request<Incoming>,
-    shared: &Shared,
-    cut: &Cut,
-) -> Response<Chunk> {
-    let mut asked = Asked::new(service, request);
+/// The request, with its body.
+async fn asked(service: Service, request: Request<Incoming>, sni: Option<String>) -> Asked {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, LARGEST).collect().await;
+    let body = body.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+    let mut asked = Asked::new(service, &Request::from_parts(head, ()), body);
+    asked.sni = sni;
+    asked
+}
+
+async fn serve(mut asked: Asked, shared: &Shared, cut: &Cut) -> Response<Chunk> {
     let (number, mut plan) = shared.with(|state| state.arrive(&mut asked));
     let under_way = UnderWay { shared, asked, number };
     if !plan.delay.is_zero() {
@@ -141,6 +157,8 @@ impl UnderWay<'_> {
         self.shared.with(|state| match asked.service {
             Service::Vault => secrets::answer(state, asked, *number, plan),
             Service::Metadata => metadata::answer(state, asked, *number),
+            Service::Machine(dialect) => dialect::answer(dialect, state, asked, *number),
+            Service::Entra => login::answer(state, asked, *number),
             Service::Elsewhere => Answer::json(404, "{}".to_owned()),
         })
     }
@@ -200,10 +218,21 @@ impl Wire for TcpStream {
     fn tcp(&self) -> &TcpStream {
         self
     }
+
+    fn sni(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Wire for TlsStream<TcpStream> {
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0
     }
+
+    fn sni(&self) -> Option<String> {
+        self.get_ref().1.server_name().map(ToOwned::to_owned)
+    }
 }
+
+/// No careful client has as much to say.
+const LARGEST: usize = 256 * 1024;

@@ -2,15 +2,16 @@
 //!
 //! It is found out once, by whoever mounts: his are the environment, the user database and the files that the options
 //! name, and none of them is looked at again. Nobody is asked anything across the network, but
-//! for the names of users and groups.
+//! for the names of users and groups, and for the vault where a tag of the machine names it.
 
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::cli::access;
 use crate::cli::access::Access;
 use crate::cli::arguments::Mount;
 use crate::cli::complaint::Complaint;
-use crate::cli::environment::Environment;
+use crate::cli::complaint::Exit;
 use crate::cli::option::Key;
 use crate::cli::owner;
 use crate::cli::owner::Account;
@@ -19,6 +20,8 @@ use crate::cli::settings::complain;
 use crate::cli::values;
 use crate::cli::values::Wrong;
 use crate::fuse::view::View;
+use crate::identity::surroundings::Surroundings;
+use crate::identity::taken::Origin;
 use crate::log::Destination;
 use crate::log::Format;
 use crate::model::policy::Policy;
@@ -86,13 +89,29 @@ pub struct Wanted {
 }
 
 /// Understands `akvfs mount`.
-pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complaint> {
+pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
     let settings = &order.settings;
-    let access = Access::to_vault(&order.vault, settings, environment)?;
-    let policy = policy(settings)?;
     let own = Account::own();
+    let mut here = here.clone();
+    let is_auto = settings.text(Key::Identity) == Some("auto");
+    let is_roots = own.uid == 0 && settings.given(Key::RunAs).is_none();
+    if is_auto && (order.fake || is_roots) {
+        // Root's worker is nobody who could have logged in.
+        here.azure_cli = None;
+    }
+    // A mount that is only faked asks nobody, not even for its name.
+    let is_looked_up = order.vault.starts_with(access::TAG);
+    let vault = if order.fake && is_looked_up { "faked" } else { &order.vault };
+    let mut access = Access::to_vault(vault, settings, &here).map_err(as_mount)?;
+    let policy = policy(settings)?;
     let view = view(settings, own, &policy)?;
     let run_as = run_as(settings, own, &policy)?;
+    if let Origin::AzureCli(program) = &mut access.identity.origin
+        && own.uid == 0
+    {
+        program.home = home(run_as, &policy)?;
+        program.config = None;
+    }
     let foreground = settings.count(Key::Foreground) > 0;
     let allow_other = settings.count(Key::AllowOther) > 0;
     let log = log(settings, foreground)?;
@@ -114,6 +133,16 @@ pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complai
             verbosity: settings.verbosity(),
         },
     })
+}
+
+/// What went wrong with somebody who was asked is a mount that failed.
+fn as_mount(complaint: Complaint) -> Complaint {
+    match complaint.exit {
+        Exit::NotFound | Exit::Refused | Exit::Unreachable => {
+            Complaint { exit: Exit::Mount, ..complaint }
+        }
+        Exit::Usage | Exit::System | Exit::Mount | Exit::Pipe => complaint,
+    }
 }
 
 fn policy(settings: &Settings) -> Result<Policy, Complaint> {
@@ -190,6 +219,19 @@ fn prefetch(text: &str) -> Result<Prefetch, Wrong> {
         "wait" => Ok(Prefetch::First),
         _ => Err(Wrong::new("there is no such choice").hint("prefetch alone, or prefetch=wait")),
     }
+}
+
+/// The home of whoever logged in with `az`, which starts as that user or not at all.
+fn home(run_as: Option<Account>, policy: &Policy) -> Result<String, Complaint> {
+    let account = run_as.ok_or_else(|| {
+        Complaint::usage("identity=azure-cli: the worker would not run as the user who logged in")
+            .hint("name that user with run-as=")
+    })?;
+    let home = account.home(policy.open_timeout).map_err(|wrong| {
+        let text = account.uid.to_string();
+        complain(Key::RunAs, &text, wrong)
+    })?;
+    Ok(home)
 }
 
 fn check(text: &str) -> Result<Check, Wrong> {

@@ -1,31 +1,79 @@
-//! The environment: the one place that reads it. Empty is unset, as everywhere in Azure.
+//! The environment and the machine, as far as they say who we are: the one place that reads them.
+//! Empty is unset, as everywhere in Azure.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::cli::complaint::Complaint;
+use crate::identity::azure_cli::Program;
+use crate::identity::surroundings::Surroundings;
+use crate::model::secret::SecretBytes;
 
-/// What the environment says, in its own words.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Environment {
-    /// `AZURE_CLIENT_ID`: which user-assigned identity `identity=auto` takes.
-    pub azure_client_id: Option<String>,
-    /// `AZURE_POD_IDENTITY_AUTHORITY_HOST`: where the metadata service is instead.
-    pub imds: Option<String>,
+/// Gathers the facts.
+pub fn read() -> Result<Surroundings, Complaint> {
+    Ok(Surroundings {
+        azure_client_id: text("AZURE_CLIENT_ID")?,
+        azure_tenant_id: text("AZURE_TENANT_ID")?,
+        azure_client_secret: secret("AZURE_CLIENT_SECRET"),
+        azure_client_certificate_path: text("AZURE_CLIENT_CERTIFICATE_PATH")?,
+        azure_client_certificate_password: secret("AZURE_CLIENT_CERTIFICATE_PASSWORD"),
+        azure_client_send_certificate_chain: text("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")?,
+        azure_federated_token_file: text("AZURE_FEDERATED_TOKEN_FILE")?,
+        azure_authority_host: text("AZURE_AUTHORITY_HOST")?,
+        azure_kubernetes_token_proxy: text("AZURE_KUBERNETES_TOKEN_PROXY")?,
+        azure_kubernetes_sni_name: text("AZURE_KUBERNETES_SNI_NAME")?,
+        azure_kubernetes_ca_file: text("AZURE_KUBERNETES_CA_FILE")?,
+        azure_kubernetes_ca_data: text("AZURE_KUBERNETES_CA_DATA")?,
+        default_identity_client_id: text("DEFAULT_IDENTITY_CLIENT_ID")?,
+        identity_endpoint: text("IDENTITY_ENDPOINT")?,
+        identity_header: secret("IDENTITY_HEADER"),
+        identity_server_thumbprint: text("IDENTITY_SERVER_THUMBPRINT")?,
+        imds_endpoint: text("IMDS_ENDPOINT")?,
+        msi_endpoint: text("MSI_ENDPOINT")?,
+        msi_secret: secret("MSI_SECRET"),
+        azure_pod_identity_authority_host: text("AZURE_POD_IDENTITY_AUTHORITY_HOST")?,
+        azure_cli: azure_cli()?,
+        has_arc_agent: Path::new(ARC_AGENT).exists(),
+        is_in_azure: fs::read(ASSET_TAG).is_ok_and(|tag| tag.trim_ascii() == AZURE),
+    })
 }
 
-impl Environment {
-    /// Reads the environment of this process.
-    pub fn read() -> Result<Self, Complaint> {
-        Ok(Self { azure_client_id: variable("AZURE_CLIENT_ID")?, imds: variable(IMDS)? })
-    }
-}
-
-/// The variable that says where the metadata service is.
-pub const IMDS: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-
-#[expect(clippy::disallowed_methods, reason = "this is src/cli/, which may")]
-fn variable(name: &str) -> Result<Option<String>, Complaint> {
-    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
+/// `az`, if it is where this process looks for programs.
+fn azure_cli() -> Result<Option<Program>, Complaint> {
+    let (Some(search), Some(home)) = (text("PATH")?, text("HOME")?) else {
         return Ok(None);
     };
-    let text = value.into_string();
-    text.map(Some).map_err(|_| Complaint::usage(format!("the environment's {name} is not UTF-8")))
+    let is_program = |path: &PathBuf| {
+        let about = fs::metadata(path);
+        path.is_absolute() && about.is_ok_and(|it| it.is_file() && it.mode() & 0o111 != 0)
+    };
+    let found = std::env::split_paths(&search).map(|folder| folder.join("az")).find(is_program);
+    let config = text("AZURE_CONFIG_DIR")?;
+    Ok(found.map(|path| Program { path, search, home, config }))
 }
+
+fn text(name: &str) -> Result<Option<String>, Complaint> {
+    let text = variable(name).map(OsString::into_string).transpose();
+    text.map_err(|_| Complaint::usage(format!("the environment's {name} is not UTF-8")))
+}
+
+fn secret(name: &str) -> Option<Arc<SecretBytes>> {
+    variable(name).map(|value| Arc::new(SecretBytes::new(value.into_vec())))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is src/cli/, which may")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Where the agent's token service is installed.
+const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
+
+/// Where the kernel shows what the firmware says of the machine, and what Azure's says.
+const ASSET_TAG: &str = "/sys/class/dmi/id/chassis_asset_tag";
+const AZURE: &[u8] = b"7783-7084-3265-9085-8269-3286-77";

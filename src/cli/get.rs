@@ -3,24 +3,25 @@
 use crate::cli::access::Access;
 use crate::cli::arguments::Get;
 use crate::cli::complaint::Complaint;
-use crate::cli::environment::Environment;
+use crate::cli::environment;
 use crate::cli::option::Key;
 use crate::cli::output;
 use crate::cli::patience;
 use crate::cli::verbosity;
+use crate::log;
 use crate::model::name::SecretName;
 
 /// Writes the bytes of the value, and nothing else.
 pub fn run(order: &Get) -> Result<(), Complaint> {
     let settings = &order.settings;
-    let environment = Environment::read()?;
+    let here = environment::read()?;
     let (access, name, version) = match &order.secret {
         Some(name) => {
             let name = parse(name)?;
-            (Access::to_vault(&order.vault, settings, &environment)?, name, None)
+            (Access::to_vault(&order.vault, settings, &here)?, name, None)
         }
         None if order.vault.contains('/') => {
-            let (access, secret) = Access::to_secret(&order.vault, settings, &environment)?;
+            let (access, secret) = Access::to_secret(&order.vault, settings, &here)?;
             (access, secret.name, secret.version)
         }
         None => {
@@ -30,6 +31,7 @@ pub fn run(order: &Get) -> Result<(), Complaint> {
     };
     let limit = settings.duration(Key::OpenTimeout)?;
     verbosity::start(settings)?;
+    log::info(format_args!("{}", access.identity));
     let found = patience::ask(&access, limit, async |vault, deadline| {
         let find = |deadline| vault.find(&name, version, deadline);
         patience::until(deadline, find).await

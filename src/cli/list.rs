@@ -12,12 +12,13 @@ use crate::cli::access::Access;
 use crate::cli::arguments::List;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
-use crate::cli::environment::Environment;
+use crate::cli::environment;
 use crate::cli::option::Key;
 use crate::cli::output;
 use crate::cli::patience;
 use crate::cli::verbosity;
 use crate::clock;
+use crate::log;
 use crate::model::moment::Moment;
 use crate::vault::client::Vault;
 use crate::vault::problem::Problem;
@@ -26,9 +27,10 @@ use crate::vault::response::Listed;
 /// Writes the whole list, or nothing of it.
 pub fn run(order: &List) -> Result<(), Complaint> {
     let settings = &order.settings;
-    let access = Access::to_vault(&order.vault, settings, &Environment::read()?)?;
+    let access = Access::to_vault(&order.vault, settings, &environment::read()?)?;
     let limit = settings.duration(Key::OpenTimeout)?;
     verbosity::start(settings)?;
+    log::info(format_args!("{}", access.identity));
     let listed = patience::ask(&access, limit, walk)?;
     let Some(mut listed) = listed else {
         let host = access.vault.host();

@@ -17,7 +17,11 @@ pub mod environment;
 pub mod owner;
 pub mod values;
 
+pub mod from;
+pub mod own_cloud;
+
 pub mod access;
+pub mod brief;
 pub mod config;
 
 pub mod get;

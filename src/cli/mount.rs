@@ -5,13 +5,14 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 
 use crate::cli::arguments::Mount;
+use crate::cli::brief;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
 use crate::cli::complaint::reason;
 use crate::cli::complaint::say;
 use crate::cli::config;
 use crate::cli::config::Prefetch;
-use crate::cli::environment::Environment;
+use crate::cli::environment;
 use crate::cli::option::Key;
 use crate::cli::progress;
 use crate::cli::settings::complain;
@@ -24,19 +25,23 @@ use crate::supervisor::supervise::Launch;
 
 /// Mounts. Returns when the mount is ready; in the foreground, when it is gone.
 pub fn run(order: &Mount) -> Result<(), Complaint> {
-    let wanted = config::mount(order, &Environment::read()?)?;
+    let wanted = config::mount(order, &environment::read()?)?;
     if order.fake {
         return Ok(());
     }
     tell(&wanted.warnings);
+    // Where messages go elsewhere, the worker says it there.
+    if wanted.config.verbosity > 0 && matches!(wanted.log, Destination::System) {
+        say(&format!("akvfs: {}", wanted.config.access.identity));
+    }
     let sink = open(&wanted.log)?;
     let mut config = wanted.config;
     config.log = sink.as_ref().map(Sink::format);
-    let brief = serde_json::to_vec(&config);
+    let brief = brief::write(&config);
     let log = sink.map(Sink::into_descriptor);
     let (here, there) = if wanted.foreground { (log, None) } else { (None, log) };
     let launch = Launch {
-        brief: brief.map_err(|error| Complaint::new(Exit::System, error.to_string()))?,
+        brief: brief.map_err(|error| Complaint::new(Exit::System, reason(&error)))?,
         plan: Plan {
             source: wanted.source,
             directory: order.directory.clone(),
@@ -45,6 +50,7 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
         room: wanted.room,
         open_timeout: config.policy.open_timeout,
         run_as: wanted.run_as.map(|account| (account.uid, account.gid)),
+        group: config.access.identity.origin.group().map(ToOwned::to_owned),
         foreground: wanted.foreground,
         log: there,
         format: config.log,

@@ -15,6 +15,8 @@ pub enum Key {
     Resource,
     /// The issuer of tokens.
     Authority,
+    /// The proxy on the way out.
+    Proxy,
     /// How long a caller waits.
     OpenTimeout,
     /// Whether token and vault are tried while mounting.

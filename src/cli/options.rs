@@ -12,7 +12,7 @@ use crate::cli::option::Kind;
 use crate::cli::option::Opt;
 
 /// Every option there is, in the order in which the help shows them.
-pub const OPTIONS: [Opt; 25] = [
+pub const OPTIONS: [Opt; 26] = [
     Opt {
         key: Key::Identity,
         name: "identity",
@@ -21,7 +21,7 @@ pub const OPTIONS: [Opt; 25] = [
         default: Some("auto"),
         group: Group::Vault,
         commands: &ASKING,
-        help: "who asks: auto, system, client-id:GUID, object-id:GUID or resource-id:ARMID",
+        help: "who asks: auto, system, client-id:GUID, workload, from:VAULT/SECRET and others",
     },
     Opt {
         key: Key::CaFile,
@@ -52,6 +52,16 @@ pub const OPTIONS: [Opt; 25] = [
         group: Group::Vault,
         commands: &ASKING,
         help: "who issues tokens; only for a host outside the known clouds",
+    },
+    Opt {
+        key: Key::Proxy,
+        name: "proxy",
+        letter: None,
+        kind: Kind::Text("URL"),
+        default: None,
+        group: Group::Vault,
+        commands: &ASKING,
+        help: "the proxy on the way to vault and Entra; those of the environment are not used",
     },
     Opt {
         key: Key::OpenTimeout,

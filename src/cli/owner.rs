@@ -59,6 +59,15 @@ impl Account {
     }
 }
 
+impl Account {
+    /// The user's home.
+    pub fn home(self, patience: Duration) -> Result<String, Wrong> {
+        let found = within(patience, move || User::from_uid(Uid::from_raw(self.uid)))?;
+        let home = found.and_then(|user| user.dir.into_os_string().into_string().ok());
+        home.ok_or_else(|| unknown("user"))
+    }
+}
+
 /// The number, if it is one. -1 is what chown(2) takes for "leave it as it is", and no owner.
 fn number(text: &str) -> Result<Option<u32>, Wrong> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -12,6 +12,7 @@ use std::thread;
 use rustix::io::Errno;
 use tokio::runtime::Builder;
 
+use crate::cli::brief;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
 use crate::cli::complaint::reason;
@@ -52,8 +53,7 @@ pub fn main() -> ExitCode {
 
 fn begin() -> io::Result<(Config, Inherited)> {
     let inherited = worker::inherited()?;
-    let brief = File::from(inherited.brief.try_clone()?);
-    let config: Config = serde_json::from_reader(brief)?;
+    let config = brief::read(File::from(inherited.brief.try_clone()?))?;
     if let Some(format) = config.log {
         // The supervisor has made the way out our standard error.
         let out = io::stderr().as_fd().try_clone_to_owned()?;
@@ -68,6 +68,9 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
     // A mount that an earlier worker made ready is ready, whoever can be asked now.
     let is_first = legacy.left.since.is_none();
     let check = if is_first { config.check } else { Check::Off };
+    if is_first {
+        log::info(format_args!("{}", config.access.identity));
+    }
     let runtime = Builder::new_multi_thread()
         .worker_threads(THREADS)
         .max_blocking_threads(RESOLVERS)

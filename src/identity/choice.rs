@@ -53,25 +53,18 @@ impl Choice {
         }
     }
 
-    /// The choice in an environment where `AZURE_CLIENT_ID` has this value: it names the identity
-    /// where nothing else does. Empty is unset.
-    pub fn with_client_id(self, variable: Option<&str>) -> Result<Self, ChoiceError> {
-        match (self, variable) {
-            (Self::Auto, Some(id)) if !id.is_empty() => {
-                let what = format!("AZURE_CLIENT_ID={id}");
-                Guid::parse(id)
-                    .map(Self::ClientId)
-                    .ok_or_else(|| ChoiceError::new(&what, "this is no GUID", Some(UNSET)))
-            }
-            (choice, _) => Ok(choice),
-        }
+    /// The identity that a variable of the environment names by its client id.
+    pub(crate) fn named_by(variable: &str, id: &str) -> Result<Self, ChoiceError> {
+        let what = format!("{variable}={id}");
+        let no_guid = || ChoiceError::new(&what, "this is no GUID", Some(UNSET));
+        Guid::parse(id).map(Self::ClientId).ok_or_else(no_guid)
     }
 }
 
 const GUID: &str = "a GUID is 8-4-4-4-12 hexadecimal digits";
 const UNSET: &str = "unset the variable, or set it to the client id of an identity of this machine";
-const CHOICES: &str =
-    "identity= takes auto, system, client-id:GUID, object-id:GUID or resource-id:ID";
+const CHOICES: &str = "identity= takes auto, system, client-id:GUID, object-id:GUID, resource-id:ID, workload, \
+     service-principal, azure-cli or from:VAULT/SECRET";
 const ARM: &str = "it is /subscriptions/GUID/resourceGroups/NAME/providers/\
                    Microsoft.ManagedIdentity/userAssignedIdentities/NAME";
 
@@ -115,7 +108,7 @@ impl Guid {
 }
 
 impl ChoiceError {
-    fn new(what: &str, why: &'static str, hint: Option<&'static str>) -> Self {
+    pub(crate) fn new(what: &str, why: &'static str, hint: Option<&'static str>) -> Self {
         Self { what: what.chars().take(200).collect(), why, hint }
     }
 
@@ -247,15 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn azure_client_id_names_whom_nothing_else_does() {
-        let chosen = |choice: Choice, variable| choice.with_client_id(variable);
+    fn a_variable_names_somebody_by_guid() {
         let named = Choice::parse(&format!("client-id:{ID}")).unwrap();
-        assert_eq!(chosen(Choice::Auto, Some(ID)), Ok(named.clone()));
-        assert_eq!(chosen(Choice::Auto, None), Ok(Choice::Auto));
-        assert_eq!(chosen(Choice::Auto, Some("")), Ok(Choice::Auto));
-        assert_eq!(chosen(Choice::System, Some(ID)), Ok(Choice::System));
-        assert_eq!(chosen(named.clone(), Some("not a guid")), Ok(named));
-        let error = chosen(Choice::Auto, Some("my-identity")).unwrap_err();
+        assert_eq!(Choice::named_by("AZURE_CLIENT_ID", ID), Ok(named));
+        let error = Choice::named_by("AZURE_CLIENT_ID", "my-identity").unwrap_err();
         assert!(error.to_string().contains("AZURE_CLIENT_ID=my-identity"));
+        assert!(error.hint().is_some());
     }
 }

@@ -7,13 +7,12 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::http::Key;
 use crate::identity::choice::Guid;
+use crate::identity::date;
 use crate::json;
 use crate::model::moment::Moment;
 use crate::model::secret::SecretBytes;
-
-/// No token is longer, not even one with a hundred groups in it.
-const LONGEST: usize = 16 * 1024;
 
 /// No token lives longer.
 const LIFE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -63,16 +62,23 @@ impl Token {
         if !reply.token_type.eq_ignore_ascii_case("bearer") {
             return Err(NoSense("the token is of another type than Bearer"));
         }
-        if reply.resource.as_deref().is_some_and(|named| !same(named, resource)) {
+        // Azure Arc has the field, and nothing in it.
+        let named = reply.resource.as_deref().filter(|named| !named.is_empty());
+        if named.is_some_and(|named| !same(named, resource)) {
             return Err(NoSense("the token is for another resource"));
         }
         let secret = json::secret(reply.access_token);
         let secret = secret.ok_or(NoSense("the token is no text"))?;
-        let bytes = secret.expose();
-        if bytes.is_empty() || bytes.len() > LONGEST || !bytes.iter().all(u8::is_ascii_graphic) {
+        let life = life(&reply, date).ok_or(NoSense("the token's life is no number of seconds"))?;
+        let client_id = reply.client_id.and_then(|id| Guid::parse(&id));
+        Ok(Self { client_id, ..Self::of(secret, asked, life)? })
+    }
+
+    /// A token that lives so long from `asked` on.
+    pub(crate) fn of(secret: SecretBytes, asked: Moment, life: Duration) -> Result<Self, NoSense> {
+        if !Key::fits(&secret) {
             return Err(NoSense("the token is empty, too long, or no plain text"));
         }
-        let life = life(&reply, date).ok_or(NoSense("the token's life is no number of seconds"))?;
         if life.is_zero() || life > LIFE {
             return Err(NoSense("the token's life is absurd"));
         }
@@ -80,7 +86,7 @@ impl Token {
             secret,
             expires: asked + life,
             renew: asked + life / 2,
-            client_id: reply.client_id.and_then(|id| Guid::parse(&id)),
+            client_id: None,
             serial: 0,
         })
     }
@@ -123,26 +129,36 @@ impl Token {
 /// How long the token lives from the moment of the answer. `expires_in` says it outright; without
 /// it the end is taken against the server's own clock, never this machine's.
 fn life(reply: &Reply<'_>, date: Option<SystemTime>) -> Option<Duration> {
-    let span = match reply.expires_in {
-        Some(raw) => seconds(raw)?,
-        None => {
-            let end = seconds(reply.expires_on?)?;
-            let now = match date.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok()) {
-                Some(now) => i64::try_from(now.as_secs()).ok()?,
-                None => seconds(reply.not_before?)?,
-            };
-            end.checked_sub(now)?
+    let span = match (reply.expires_in, reply.expires_on) {
+        (Some(raw), _) => number(raw)?,
+        (None, None) => return None,
+        (None, Some(raw)) => {
+            let end = number(raw).or_else(|| date::seconds(&bare(raw)));
+            let now = date.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok());
+            match (end?, now) {
+                // No end of a token lies so far back: it is a span, and has been seen.
+                (end, _) if end < EARLIEST => end,
+                (end, Some(now)) => end.checked_sub(i64::try_from(now.as_secs()).ok()?)?,
+                (end, None) => end.checked_sub(number(reply.not_before?)?)?,
+            }
         }
     };
     Some(Duration::from_secs(u64::try_from(span).unwrap_or(0)))
 }
 
 /// A whole number, bare or in quotes: the services write it both ways.
-fn seconds(raw: &RawValue) -> Option<i64> {
-    let text = raw.get();
-    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    bare.unwrap_or(text).parse().ok()
+fn number(raw: &RawValue) -> Option<i64> {
+    bare(raw).parse().ok()
 }
+
+/// What is in the quotes, if there are any. Some services write even a plus as an escape.
+fn bare(raw: &RawValue) -> Cow<'_, str> {
+    let text: Option<String> = serde_json::from_str(raw.get()).ok();
+    text.map_or(Cow::Borrowed(raw.get()), Cow::Owned)
+}
+
+/// The year 2001, before which nobody issued tokens.
+const EARLIEST: i64 = 978_307_200;
 
 fn same(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::identity::choice::Choice;
 use crate::identity::choice::Guid;
-use crate::identity::imds::Imds;
-use crate::identity::imds::SHORTEST_GAP;
 use crate::identity::no_token::NoToken;
+use crate::identity::source::SHORTEST_GAP;
+use crate::identity::source::Source;
 use crate::identity::token::Token;
 use crate::log;
 use crate::model::moment::Moment;
@@ -32,7 +32,7 @@ const GIVEN_UP: Duration = Duration::from_secs(30);
 pub struct Tokens(Arc<Inner>);
 
 struct Inner {
-    source: Imds,
+    source: Source,
     state: Mutex<State>,
 }
 
@@ -50,6 +50,8 @@ struct State {
     /// Whether the token held could not be renewed, which is said once.
     ailing: bool,
     kept: Option<Guid>,
+    /// What the next token is to claim, as JSON.
+    lacked: Option<String>,
 }
 
 /// A request under way: what it heard last, and what came of it.
@@ -63,7 +65,7 @@ impl Tokens {
     /// The tokens from `source`. `kept` is the identity that [`kept`](Self::kept) named in an
     /// earlier life.
     #[must_use]
-    pub fn new(source: Imds, kept: Option<Guid>) -> Self {
+    pub fn new(source: Source, kept: Option<Guid>) -> Self {
         let state = State { kept, ..State::default() };
         Self(Arc::new(Inner { source, state: Mutex::new(state) }))
     }
@@ -84,7 +86,8 @@ impl Tokens {
             return end.clone();
         }
         let last = flight.borrow().last.clone();
-        let unheard = || Arc::new(NoToken::unheard(self.0.source.choice().clone()));
+        let source = &self.0.source;
+        let unheard = || Arc::new(NoToken::unheard(source.kind(), source.choice().clone()));
         Err(last.unwrap_or_else(unheard))
     }
 
@@ -96,10 +99,11 @@ impl Tokens {
         }
     }
 
-    /// Gives up a token that a vault did not accept, and says whether to ask for another. Not if
-    /// one was given up only just and none was accepted since: then the tokens are not at fault.
+    /// Gives up a token that a vault did not accept, and says whether to ask for another, which is
+    /// to claim what this one lacked, if the vault said so. Not if one was given up only just and
+    /// none was accepted since: then the tokens are not at fault.
     #[must_use]
-    pub fn invalidate(&self, token: &Token) -> bool {
+    pub fn invalidate(&self, token: &Token, lacked: Option<String>) -> bool {
         let now = clock::now();
         let mut state = self.0.state.lock();
         let held = state.held.as_ref();
@@ -111,13 +115,14 @@ impl Tokens {
         }
         state.given_up = Some(now);
         state.held = None;
+        state.lacked = lacked;
         true
     }
 
     /// Whom `auto` took, once it is known: to be told to whoever comes after this process.
     #[must_use]
     pub fn kept(&self) -> Option<Guid> {
-        self.0.state.lock().kept.clone()
+        self.0.source.kept().or_else(|| self.0.state.lock().kept.clone())
     }
 
     fn look(&self, now: Moment) -> Result<Arc<Token>, Waiting> {
@@ -166,13 +171,13 @@ impl State {
 
 impl Inner {
     async fn fetch(&self, told: &watch::Sender<Flight>) {
-        let (kept, rest) = {
+        let (kept, lacked, rest) = {
             let state = self.state.lock();
-            (state.kept.clone(), state.rest.since(clock::now()))
+            (state.kept.clone(), state.lacked.clone(), state.rest.since(clock::now()))
         };
         tokio::time::sleep(rest).await;
         let note = |no_token| told.send_modify(|flight| flight.last = Some(Arc::new(no_token)));
-        let fetched = self.source.fetch(kept.as_ref(), note).await;
+        let fetched = self.source.fetch(kept.as_ref(), lacked.as_deref(), note).await;
         let end = self.land(fetched, clock::now());
         told.send_modify(|flight| flight.end = Some(end));
     }
@@ -193,6 +198,7 @@ impl Inner {
                     state.kept = token.client_id().cloned();
                 }
                 state.refused = None;
+                state.lacked = None;
                 log::debug(format_args!("a token, good for {:?}", token.expires().since(now)));
                 if std::mem::take(&mut state.ailing) {
                     log::info(format_args!("there are tokens again"));
@@ -225,7 +231,6 @@ impl fmt::Debug for Tokens {
 mod tests {
     use super::*;
     use crate::http;
-    use crate::identity::imds::Endpoint;
     use crate::identity::no_token::Reason;
     use crate::stand_in::Act;
     use crate::stand_in::Heard;
@@ -238,9 +243,7 @@ mod tests {
     const ME: &str = "0f0e0d0c-1111-2222-3333-444455556666";
 
     fn from(server: &Server, choice: Choice, kept: Option<Guid>) -> Tokens {
-        let endpoint = Endpoint::parse(&format!("http://{}", server.address())).unwrap();
-        let source = Imds::new(Some(&endpoint), None, RESOURCE, choice).unwrap();
-        Tokens::new(source, kept)
+        Tokens::new(Source::imds(server.address(), choice), kept)
     }
 
     fn soon() -> Moment {
@@ -368,28 +371,38 @@ mod tests {
     async fn a_token_given_up_is_replaced_once_in_a_while() {
         let (server, tokens) = lives(3600).await;
         let first = tokens.token(soon()).await.unwrap();
-        assert!(tokens.invalidate(&first));
+        assert!(tokens.invalidate(&first, None));
         let second = tokens.token(soon()).await.unwrap();
         assert_eq!(text(&second), "t1");
         // Others who had the first one refused use the second.
-        assert!(tokens.invalidate(&first));
+        assert!(tokens.invalidate(&first, None));
         assert_eq!(tokens.token(soon()).await.unwrap().serial(), second.serial());
-        assert!(!tokens.invalidate(&second));
+        assert!(!tokens.invalidate(&second, None));
         assert_eq!(tokens.token(soon()).await.unwrap().serial(), second.serial());
         assert_eq!(server.requests(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_a_token_lacked_is_forgotten_once_there_is_another() {
+        let (_server, tokens) = lives(3600).await;
+        let first = tokens.token(soon()).await.unwrap();
+        assert!(tokens.invalidate(&first, Some("{}".to_owned())));
+        assert_eq!(tokens.0.state.lock().lacked.as_deref(), Some("{}"));
+        tokens.token(soon()).await.unwrap();
+        assert_eq!(tokens.0.state.lock().lacked, None);
     }
 
     #[tokio::test]
     async fn a_token_that_was_accepted_is_replaced_however_soon_it_is_given_up() {
         let (server, tokens) = lives(3600).await;
         let first = tokens.token(soon()).await.unwrap();
-        assert!(tokens.invalidate(&first));
+        assert!(tokens.invalidate(&first, None));
         let second = tokens.token(soon()).await.unwrap();
         // An answer that was still under way with the first one proves nothing of the second.
         tokens.accepted(&first);
-        assert!(!tokens.invalidate(&second));
+        assert!(!tokens.invalidate(&second, None));
         tokens.accepted(&second);
-        assert!(tokens.invalidate(&second));
+        assert!(tokens.invalidate(&second, None));
         assert_eq!(text(&tokens.token(soon()).await.unwrap()), "t2");
         assert_eq!(server.requests(), 3);
     }
@@ -399,7 +412,7 @@ mod tests {
         let (_server, tokens) = lives(3600).await;
         let first = tokens.token(soon()).await.unwrap();
         let between = clock::now();
-        assert!(tokens.invalidate(&first));
+        assert!(tokens.invalidate(&first, None));
         tokens.token(soon()).await.unwrap();
         let gap = clock::now().since(between) + Duration::from_millis(50);
         assert!(gap >= SHORTEST_GAP, "{gap:?}");

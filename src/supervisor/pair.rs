@@ -18,6 +18,7 @@ use rustix::fs::MemfdFlags;
 use rustix::fs::SealFlags;
 use rustix::fs::SeekFrom;
 use rustix::fs::fcntl_add_seals;
+use rustix::fs::fstat;
 use rustix::fs::ftruncate;
 use rustix::fs::memfd_create;
 use rustix::fs::seek;
@@ -42,6 +43,7 @@ use crate::supervisor::ledger::WORDS;
 use crate::supervisor::process;
 use crate::supervisor::process::Rights;
 use crate::supervisor::relay;
+use crate::sys::Pinned;
 use crate::sys::SharedWords;
 
 /// How long is waited at least after a start that failed.
@@ -73,6 +75,8 @@ pub enum Mount {
 #[derive(Debug)]
 pub struct Pair {
     estate: Estate,
+    /// Keeps the brief, which may hold a secret, out of swap.
+    _brief: Pinned,
     ledger: OwnedFd,
     memory: SharedWords,
     sockets: Sockets,
@@ -114,10 +118,16 @@ impl Pair {
         ftruncate(&ledger, (WORDS * size_of::<u64>()) as u64)?;
         fcntl_add_seals(&ledger, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
         let memory = SharedWords::map(&ledger, WORDS)?;
+        let size = usize::try_from(fstat(&estate.brief)?.st_size).unwrap_or_default();
+        let mut brief = Pinned::map(&estate.brief, size)?;
+        if let Err(error) = brief.lock(size) {
+            log::debug(format_args!("the brief may be swapped out: {error}"));
+        }
         let nanos = u64::try_from(overdue.as_nanos()).unwrap_or(u64::MAX);
         Ledger::over(memory.words()).set_overdue(nanos);
         Ok(Self {
             estate,
+            _brief: brief,
             ledger,
             memory,
             sockets: Sockets::new()?,

@@ -72,23 +72,27 @@ pub enum Rights {
     Kept,
     /// Its parent's user, without capabilities.
     User,
-    /// Another user, without groups and capabilities.
-    Of(Uid, Gid),
+    /// Another user, in one more group at the most, without capabilities.
+    Of(Uid, Gid, Option<Gid>),
 }
 
 impl Rights {
     /// The rights of the worker: whoever mounts, unless another user is named, and if root mounts
-    /// one who is not root. `None` if that user is root.
+    /// one who is not root. `None` if that user is root. Of his groups he keeps `group`, if it is
+    /// one of them, because something that he must read is that group's.
     #[must_use]
-    pub fn of_worker(run_as: Option<(u32, u32)>) -> Option<Self> {
+    pub fn of_worker(run_as: Option<(u32, u32)>, group: Option<&str>) -> Option<Self> {
+        let passwd = || fs::read_to_string("/etc/passwd").unwrap_or_default();
         let (uid, gid) = match run_as {
             Some(user) => user,
-            None if geteuid().is_root() => {
-                user_of_its_own(&fs::read_to_string("/etc/passwd").unwrap_or_default())
-            }
+            None if geteuid().is_root() => user_of_its_own(&passwd()),
             None => return Some(Self::User),
         };
-        (uid != 0).then(|| Self::Of(Uid::from_raw(uid), Gid::from_raw(gid)))
+        let group = group.and_then(|group| {
+            let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+            group_of(uid, group, &passwd(), &groups).map(Gid::from_raw)
+        });
+        (uid != 0).then(|| Self::Of(Uid::from_raw(uid), Gid::from_raw(gid), group))
     }
 }
 
@@ -116,7 +120,7 @@ pub fn start(
         match rights {
             Rights::Kept => setsid().map(drop)?,
             Rights::User => drop_capabilities()?,
-            Rights::Of(uid, gid) => become_user(uid, gid)?,
+            Rights::Of(uid, gid, group) => become_user(uid, gid, group)?,
         }
         if !matches!(rights, Rights::Kept) {
             stay_with(parent)?;
@@ -157,10 +161,26 @@ fn user_of_its_own(passwd: &str) -> (u32, u32) {
     user("akvfs").or_else(|| user("nobody")).unwrap_or(OVERFLOW)
 }
 
-fn become_user(uid: Uid, gid: Gid) -> io::Result<()> {
+/// The number of a group, if that user is among its members. A group of root's is none to keep.
+fn group_of(uid: u32, group: &str, passwd: &str, groups: &str) -> Option<u32> {
+    let user = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_named = fields.next() == Some(group);
+        let gid = fields.nth(1)?.parse().ok()?;
+        let is_member = fields.next()?.split(',').any(|member| member == user);
+        (is_named && is_member && gid != 0).then_some(gid)
+    })
+}
+
+fn become_user(uid: Uid, gid: Gid, group: Option<Gid>) -> io::Result<()> {
     drop_bounding_set();
     // Only root may set groups; a user's own are what the mounting user has anyway.
-    if set_thread_groups(&[]).is_ok() || geteuid() != uid {
+    if set_thread_groups(group.as_slice()).is_ok() || geteuid() != uid {
         set_thread_res_gid(gid, gid, gid)?;
         set_thread_res_uid(uid, uid, uid)?;
     }
@@ -206,5 +226,16 @@ mod tests {
         assert_eq!(user_of_its_own(&format!("{users}akvfs:x:990:989::/:\n")), (990, 989));
         assert_eq!(user_of_its_own("akvfs:x:0:0::/:\nnobody:x:0:99::/:\n"), OVERFLOW);
         assert_eq!(user_of_its_own("nobody:x:::\n"), OVERFLOW);
+    }
+
+    #[test]
+    fn a_group_is_kept_by_its_members_alone() {
+        let passwd = "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:\nakvfs:x:990:989::/:\n";
+        let groups = "root:x:0:akvfs\nhimds:x:998:syslog,akvfs\nhimds2:x:997:nobody\nbad\n";
+        assert_eq!(group_of(990, "himds", passwd, groups), Some(998));
+        assert_eq!(group_of(65_534, "himds", passwd, groups), None);
+        assert_eq!(group_of(991, "himds", passwd, groups), None);
+        assert_eq!(group_of(990, "root", passwd, groups), None);
+        assert_eq!(group_of(990, "none", passwd, groups), None);
     }
 }

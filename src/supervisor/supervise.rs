@@ -29,6 +29,7 @@ use serde::Serialize;
 
 use crate::log;
 use crate::log::Format;
+use crate::model::secret::SecretBytes;
 use crate::supervisor::mount::Failed;
 use crate::supervisor::mount::Plan;
 use crate::supervisor::mount::SYSTEM;
@@ -42,8 +43,8 @@ use crate::sys;
 /// All that is needed to mount and to go on serving.
 #[derive(Debug)]
 pub struct Launch {
-    /// The configuration, which the workers alone understand.
-    pub brief: Vec<u8>,
+    /// The configuration, which the workers alone understand, and what is secret about it.
+    pub brief: SecretBytes,
     /// What to mount, and where.
     pub plan: Plan,
     /// The size of the arena in bytes.
@@ -53,6 +54,8 @@ pub struct Launch {
     /// The user and group as which the worker runs. Without it: `akvfs` or `nobody` if root mounts,
     /// and whoever mounts otherwise.
     pub run_as: Option<(u32, u32)>,
+    /// The group that this user keeps, if he is in it.
+    pub group: Option<String>,
     /// Whether this process is to be the supervisor.
     pub foreground: bool,
     /// What the three processes have for a standard error; nothing, without it. In the foreground it
@@ -93,6 +96,7 @@ pub(crate) struct Orders {
     pub(crate) room: u64,
     pub(crate) open_timeout: Duration,
     pub(crate) run_as: Option<(u32, u32)>,
+    pub(crate) group: Option<String>,
     pub(crate) format: Option<Format>,
     pub(crate) verbosity: u8,
 }
@@ -109,13 +113,14 @@ enum Word {
 /// Mounts, and returns when the mount is ready.
 pub fn start(launch: Launch) -> Result<Started, Failed> {
     let system = |error: io::Error| Failed::new(SYSTEM, format!("cannot start: {error}"));
-    let brief = sealed("akvfs-brief", &launch.brief).map_err(system)?;
+    let brief = sealed("akvfs-brief", launch.brief.expose()).map_err(system)?;
     let directory = launch.plan.directory.clone();
     let orders = Orders {
         plan: launch.plan,
         room: launch.room,
         open_timeout: launch.open_timeout,
         run_as: launch.run_as,
+        group: launch.group,
         format: launch.format,
         verbosity: launch.verbosity,
     };

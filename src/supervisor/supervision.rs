@@ -138,7 +138,8 @@ impl Supervision {
         let arena = store::create(orders.room).map_err(system)?;
         let room = usize::try_from(orders.room).unwrap_or(usize::MAX);
         let pinned = Pinned::map(&arena, room).map_err(system)?;
-        let worker = Rights::of_worker(orders.run_as).ok_or_else(worker_is_root)?;
+        let worker = Rights::of_worker(orders.run_as, orders.group.as_deref());
+        let worker = worker.ok_or_else(worker_is_root)?;
         let claim = Claim::to(&orders.plan.directory);
         let mounted = mount(&orders.plan)?;
         let begin = || {

@@ -3,6 +3,7 @@
 //! Both are settled here, from what a person typed, and nothing that a server says later changes
 //! them: the audience of a token is a constant of the vault's cloud.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -11,6 +12,9 @@ use url::Url;
 
 use crate::model::name::SecretName;
 use crate::model::name::VersionId;
+use crate::vault::cloud::Cloud;
+use crate::vault::cloud::PUBLIC;
+use crate::vault::cloud::under;
 
 /// One vault: its host, and the audience and authority of its tokens.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -37,41 +41,9 @@ pub struct SecretAddress {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AddressError {
     what: String,
-    why: &'static str,
+    why: Cow<'static, str>,
     hint: Option<String>,
 }
-
-/// A cloud: the domain its vaults are in, and who issues tokens for whom.
-struct Cloud {
-    suffix: &'static str,
-    resource: &'static str,
-    authority: &'static str,
-}
-
-const PUBLIC: Cloud = Cloud {
-    suffix: "vault.azure.net",
-    resource: "https://vault.azure.net",
-    authority: "https://login.microsoftonline.com",
-};
-
-const CLOUDS: [Cloud; 4] = [
-    PUBLIC,
-    Cloud {
-        suffix: "vault.usgovcloudapi.net",
-        resource: "https://vault.usgovcloudapi.net",
-        authority: "https://login.microsoftonline.us",
-    },
-    Cloud {
-        suffix: "vault.azure.cn",
-        resource: "https://vault.azure.cn",
-        authority: "https://login.chinacloudapi.cn",
-    },
-    Cloud {
-        suffix: "vault.microsoftazure.de",
-        resource: "https://vault.microsoftazure.de",
-        authority: "https://login.microsoftonline.de",
-    },
-];
 
 /// What a private endpoint's name ends in, in whichever cloud. The names behind it are aliases
 /// that no certificate holds.
@@ -107,6 +79,44 @@ impl VaultAddress {
             ));
         }
         Self::of_url(text, &url, resource, authority)
+    }
+
+    /// The vault that a tag or another secret names. It is a name and nothing else: whoever may
+    /// write there chooses among the vaults of one cloud, and never a host.
+    pub fn named(text: &str, cloud: &Cloud) -> Result<Self, AddressError> {
+        if !is_vault_name(text) {
+            let why = "this is no vault's name alone";
+            return Err(AddressError::new(text, why, Some(NAME_RULE.to_owned())));
+        }
+        Ok(Self {
+            host: format!("{}.{}", text.to_ascii_lowercase(), cloud.suffix),
+            port: None,
+            resource: cloud.resource.to_owned(),
+            authority: cloud.authority.to_owned(),
+        })
+    }
+
+    /// The cloud that it is in, if that is a known one.
+    #[must_use]
+    pub fn cloud(&self) -> Option<&'static Cloud> {
+        Cloud::of_vault(&self.host).map(|(cloud, _)| cloud)
+    }
+
+    /// Compares the vault with an authority that the environment names in the variable `variable`.
+    pub fn agrees_with(&self, variable: &str, authority: &str) -> Result<(), AddressError> {
+        let named = origin(variable, authority)?;
+        let same = match self.cloud() {
+            Some(cloud) => return agree(&self.host, cloud, variable, &named),
+            None => named == self.authority,
+        };
+        if same {
+            return Ok(());
+        }
+        Err(AddressError::new(
+            &format!("{variable}={named}"),
+            format!("the authority given for {} is {}", self.host, self.authority),
+            Some(format!("unset {variable}, or give authority={named}")),
+        ))
     }
 
     /// The host, in lower case.
@@ -168,17 +178,19 @@ impl VaultAddress {
         resource: Option<&str>,
         authority: Option<&str>,
     ) -> Result<Self, AddressError> {
-        let known =
-            CLOUDS.iter().find_map(|cloud| under(&host, cloud.suffix).map(|name| (cloud, name)));
+        let known = Cloud::of_vault(&host);
         let error = |why, hint| Err(AddressError::new(text, why, hint));
         let (resource, authority) = match (known, resource, authority) {
             (Some((_, name)), _, _) if !is_vault_name(name) => {
                 return error("no vault can be called that", Some(NAME_RULE.to_owned()));
             }
-            (Some((cloud, _)), None, None) => {
+            (Some((cloud, _)), None, authority) => {
+                if let Some(authority) = authority {
+                    agree(&host, cloud, "authority", &origin("authority", authority)?)?;
+                }
                 (cloud.resource.to_owned(), cloud.authority.to_owned())
             }
-            (Some(_), _, _) => {
+            (Some(_), Some(_), _) => {
                 let hint = "leave out resource= and authority=".to_owned();
                 return error("its cloud decides for whom its tokens are", Some(hint));
             }
@@ -273,9 +285,18 @@ fn path_of(url: &Url) -> Option<&str> {
     Some(url.path()).filter(|path| !path.is_empty() && *path != "/")
 }
 
-/// What stands before `.suffix`, if that is how the host ends.
-fn under<'a>(host: &'a str, suffix: &str) -> Option<&'a str> {
-    host.strip_suffix(suffix)?.strip_suffix('.')
+/// Whether an authority is of the cloud that a vault is in.
+fn agree(host: &str, cloud: &Cloud, option: &str, named: &str) -> Result<(), AddressError> {
+    let why = match Cloud::of_authority(named) {
+        Some(other) if other == cloud => return Ok(()),
+        Some(other) => format!("this is {}, and {host} is in {}", other.name, cloud.name),
+        None => format!("this is of no known cloud, and {host} is in {}", cloud.name),
+    };
+    let hint = match option {
+        "authority" => "leave out authority=: the vault's cloud decides it".to_owned(),
+        variable => format!("unset {variable}: the vault's cloud decides it"),
+    };
+    Err(AddressError::new(&format!("{option}={named}"), why, Some(hint)))
 }
 
 /// What to type for a host: a public vault's name, or the host.
@@ -284,7 +305,7 @@ fn short(host: &str) -> &str {
 }
 
 /// An `https://HOST` without a slash at its end, which the service would not take for the same.
-fn origin(option: &'static str, text: &str) -> Result<String, AddressError> {
+fn origin(option: &str, text: &str) -> Result<String, AddressError> {
     let what = format!("{option}={text}");
     let Ok(url) = parse_url(text) else {
         return Err(AddressError::new(&what, "this is no https:// URL", None));
@@ -296,8 +317,8 @@ fn origin(option: &'static str, text: &str) -> Result<String, AddressError> {
 }
 
 impl AddressError {
-    fn new(what: &str, why: &'static str, hint: Option<String>) -> Self {
-        Self { what: what.chars().take(200).collect(), why, hint }
+    fn new(what: &str, why: impl Into<Cow<'static, str>>, hint: Option<String>) -> Self {
+        Self { what: what.chars().take(200).collect(), why: why.into(), hint }
     }
 
     /// What to do about it.
@@ -359,6 +380,78 @@ mod tests {
             assert!(both.is_err(), "{host}");
             assert!(VaultAddress::parse(host, Some("https://a.example"), None).is_err());
         }
+    }
+
+    #[test]
+    fn an_authority_of_another_cloud_is_an_error_that_names_both() {
+        let vault = plain("v1x.vault.azure.cn").unwrap();
+        assert_eq!(vault.authority(), "https://login.chinacloudapi.cn");
+        for same in [
+            "https://login.chinacloudapi.cn",
+            "https://login.chinacloudapi.cn/",
+            "https://LOGIN.chinacloudapi.cn:443/",
+            "https://login.partner.microsoftonline.cn/",
+        ] {
+            vault.agrees_with("AZURE_AUTHORITY_HOST", same).unwrap();
+            let given = VaultAddress::parse("v1x.vault.azure.cn", None, Some(same));
+            assert_eq!(given.unwrap(), vault, "{same}");
+        }
+        for (other, named) in [
+            ("https://login.microsoftonline.com/", "the public cloud"),
+            ("https://login.windows.net", "the public cloud"),
+            ("https://login.microsoftonline.us", "the US Government's cloud"),
+            ("https://login.chinacloudapi.cn.evil.example", "no known cloud"),
+            ("https://evil.example", "no known cloud"),
+        ] {
+            let given = VaultAddress::parse("v1x.vault.azure.cn", None, Some(other));
+            let by_variable = vault.agrees_with("AZURE_AUTHORITY_HOST", other);
+            for (error, option) in
+                [(given.unwrap_err(), "authority="), (by_variable.unwrap_err(), "AUTHORITY_HOST=")]
+            {
+                let said = error.to_string();
+                for part in [named, "v1x.vault.azure.cn is in China's cloud", option] {
+                    assert!(said.contains(part), "{said}");
+                }
+                assert!(error.hint().is_some());
+            }
+        }
+        for bad in ["http://login.chinacloudapi.cn", "login.chinacloudapi.cn", "https://a/b", "x"] {
+            assert!(vault.agrees_with("AZURE_AUTHORITY_HOST", bad).is_err(), "{bad}");
+        }
+        let own = VaultAddress::parse(
+            "kv.stack.example",
+            Some("https://vault.stack.example"),
+            Some("https://login.stack.example"),
+        );
+        let own = own.unwrap();
+        own.agrees_with("AZURE_AUTHORITY_HOST", "https://login.stack.example/").unwrap();
+        let other = own.agrees_with("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com");
+        assert!(other.unwrap_err().to_string().contains("https://login.stack.example"));
+    }
+
+    #[test]
+    fn a_vault_that_a_tag_names_is_a_name_in_one_cloud() {
+        let china = Cloud::of_environment("AzureChinaCloud").unwrap();
+        let vault = VaultAddress::named("My-Vault", china).unwrap();
+        assert_eq!(vault, plain("my-vault.vault.azure.cn").unwrap());
+        for bad in [
+            "",
+            "my-vault.vault.azure.cn",
+            "https://my-vault",
+            "my-vault/secrets",
+            "my-vault:443",
+            "me@my-vault",
+            "my-vault\n",
+            " my-vault",
+            "my-vault#",
+            "my-vault?",
+            "my_vault",
+            "..",
+            "tag:vault",
+        ] {
+            assert!(VaultAddress::named(bad, china).is_err(), "{bad:?}");
+        }
+        assert!(Cloud::of_environment("AzureCloud").is_none());
     }
 
     #[test]
@@ -494,7 +587,7 @@ mod tests {
         #[test]
         fn what_parses_without_options_is_in_a_known_cloud(text in r"(https://)?[a-zA-Z0-9.:@/\\?#%_ -]{0,20}(\.vault\.azure\.(net|cn))?[a-z0-9.:@/\\?#% -]{0,8}") {
             if let Ok(vault) = plain(&text) {
-                let known = CLOUDS.iter().find_map(|cloud| under(vault.host(), cloud.suffix));
+                let known = Cloud::of_vault(vault.host()).map(|(_, name)| name);
                 assert!(is_vault_name(known.unwrap()), "{text:?}");
             }
         }

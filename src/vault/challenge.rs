@@ -1,8 +1,13 @@
 //! What a 401 says about whose token it wanted.
 //!
 //! It is compared with what is known already and used to explain; it never chooses an audience, an
-//! authority or a host, and nothing of it is kept.
+//! authority or a host. Nothing of it is kept but what the next token is to claim.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::de::IgnoredAny;
+
+use crate::json;
 use crate::vault::address::VaultAddress;
 
 /// A server that says more than this in one header is not listened to.
@@ -38,8 +43,39 @@ impl Challenge {
     }
 }
 
+/// What the token lacked, if a 401 says that: JSON, for whoever issues the next one.
+///
+/// It is handed on and not understood, to an issuer that is known already; what is no JSON or too
+/// long for a request is not.
+#[must_use]
+pub fn claims<'a>(headers: impl Iterator<Item = &'a str>) -> Option<String> {
+    let parameters: Vec<_> = headers.take(PARAMETERS).flat_map(parameters).collect();
+    let value = |wanted: &str| {
+        let mut named = parameters.iter().filter(|(name, _)| name == wanted);
+        named.next().map(|(_, value)| value.as_str())
+    };
+    if value("error") != Some("insufficient_claims") {
+        return None;
+    }
+    let text = value("claims")?.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    let json = String::from_utf8(STANDARD_NO_PAD.decode(text).ok()?).ok()?;
+    json::object::<IgnoredAny>(json.as_bytes()).map(|_| json)
+}
+
 /// The audiences that one header's Bearer challenges name. What cannot be read names none.
 fn audiences(header: &str) -> Vec<String> {
+    let named = parameters(header).into_iter();
+    let named = named.filter(|(name, _)| matches!(name.as_str(), "resource" | "scope"));
+    named
+        .flat_map(|(_, value)| {
+            let each = value.split(' ').map(|one| one.strip_suffix("/.default").unwrap_or(one));
+            each.map(ToOwned::to_owned).collect::<Vec<String>>()
+        })
+        .collect()
+}
+
+/// The parameters of one header's Bearer challenges, their names in lower case.
+fn parameters(header: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     if header.len() > LIMIT {
         return found;
@@ -63,11 +99,8 @@ fn audiences(header: &str) -> Vec<String> {
             break;
         };
         rest = after;
-        let names = name.eq_ignore_ascii_case("resource") || name.eq_ignore_ascii_case("scope");
-        if bearer && names {
-            found.extend(
-                value.split(' ').map(|one| one.strip_suffix("/.default").unwrap_or(one).to_owned()),
-            );
+        if bearer {
+            found.push((name.to_ascii_lowercase(), value));
         }
     }
     found
@@ -191,12 +224,55 @@ mod tests {
         assert_eq!(read(&[&huge]), Challenge::NotAVault);
     }
 
+    fn lacked(headers: &[&str]) -> Option<String> {
+        claims(headers.iter().copied())
+    }
+
+    const CLAIMS: &str = r#"{"access_token":{"nbf":{"essential":true,"value":"1726077595"}}}"#;
+
+    fn insufficient(claims: &str) -> String {
+        format!(
+            r#"Bearer realm="", authorization_uri="https://login.example/common", error="insufficient_claims", claims="{claims}""#
+        )
+    }
+
+    #[test]
+    fn what_a_token_lacked_is_read_in_either_alphabet() {
+        let padded = base64::engine::general_purpose::STANDARD.encode(CLAIMS);
+        let bare = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(CLAIMS);
+        for text in [padded, bare] {
+            assert_eq!(lacked(&[&insufficient(&text)]).as_deref(), Some(CLAIMS));
+        }
+    }
+
+    #[test]
+    fn what_is_no_claim_is_not_handed_on() {
+        let good = STANDARD_NO_PAD.encode(CLAIMS);
+        for header in [
+            insufficient(""),
+            insufficient("!!"),
+            insufficient(&STANDARD_NO_PAD.encode("no JSON")),
+            insufficient(&STANDARD_NO_PAD.encode("[1]")),
+            insufficient(&STANDARD_NO_PAD.encode(b"\xff{}")),
+            insufficient(&good).replace("insufficient_claims", "invalid_token"),
+            insufficient(&good).replace("Bearer", "Basic"),
+            insufficient(&good)
+                .replace("claims=\"", "claims=\"unterminated ")
+                .replace(", error", ", x"),
+            insufficient(&STANDARD_NO_PAD.encode(format!("{{\"x\":\"{}\"}}", "y".repeat(LIMIT)))),
+        ] {
+            assert_eq!(lacked(&[&header]), None, "{header}");
+        }
+        assert_eq!(lacked(&[]), None);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn any_header_is_read_or_not(header: String, more in r#"(Bearer |resource=|"|\\|,| |https://vault.azure.net|x){0,12}"#) {
             let _ = read(&[&header, &more]);
+            let _ = lacked(&[&header, &more]);
         }
     }
 }

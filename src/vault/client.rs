@@ -14,7 +14,8 @@ use crate::clock;
 use crate::http;
 use crate::http::Answer;
 use crate::http::Client;
-use crate::http::Get;
+use crate::http::Key;
+use crate::http::Request;
 use crate::identity::token::Token;
 use crate::identity::tokens::Tokens;
 use crate::log;
@@ -27,6 +28,7 @@ use crate::model::name::SecretName;
 use crate::model::name::VersionId;
 use crate::model::secret::Secret;
 use crate::vault::address::VaultAddress;
+use crate::vault::challenge;
 use crate::vault::challenge::Challenge;
 use crate::vault::problem::BELIEVED;
 use crate::vault::problem::Detail;
@@ -137,7 +139,8 @@ impl Vault {
             // Compared before anything else is done: a host that wants another token gets none.
             let challenge = self.challenge(&answer);
             let foreign = matches!(challenge, Challenge::Other { .. });
-            if foreign || !self.tokens.invalidate(&token) {
+            let lacked = challenge::claims(answer.header("www-authenticate"));
+            if foreign || !self.tokens.invalidate(&token, lacked) {
                 return Err(unauthorized(challenge));
             }
             // Several callers may have been refused the same token: they share the next one.
@@ -170,14 +173,13 @@ impl Vault {
         cap: usize,
         deadline: Moment,
     ) -> Result<Answer, Trouble> {
-        let get = Get {
-            url,
-            bearer: Some(token.secret()),
+        let request = Request {
+            key: Some(Key::Bearer(token.secret())),
             headers: &[("accept", "application/json")],
-            cap,
+            ..Request::get(url, cap)
         };
         let left = deadline.since(clock::now());
-        self.http.get(get, left).await.map_err(Trouble::from)
+        self.http.send(request, left).await.map_err(Trouble::from)
     }
 
     fn challenge(&self, answer: &Answer) -> Challenge {
@@ -243,7 +245,7 @@ fn refused(answer: &Answer) -> Trouble {
     let request = answer.header("x-ms-request-id").next();
     Trouble {
         why,
-        retry_after: retry_after(answer),
+        retry_after: answer.retry_after().map(|wait| wait.min(BELIEVED)),
         detail: Detail::Status {
             status: answer.status,
             request: request.map(ToOwned::to_owned).and_then(response::word),
@@ -271,20 +273,6 @@ fn date(answer: &Answer) -> Option<i64> {
     i64::try_from(since.as_secs()).ok()
 }
 
-/// A date is measured against the server's own clock, or not believed.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    let text = answer.header("retry-after").next()?.trim();
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let wait = if digits {
-        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
-    } else {
-        let until = httpdate::parse_http_date(text).ok()?;
-        let now = httpdate::parse_http_date(answer.header("date").next()?).ok()?;
-        until.duration_since(now).unwrap_or_default()
-    };
-    Some(wait.min(BELIEVED))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
@@ -294,8 +282,7 @@ mod tests {
 
     use super::*;
     use crate::identity::choice::Choice;
-    use crate::identity::imds::Endpoint;
-    use crate::identity::imds::Imds;
+    use crate::identity::source::Source;
     use crate::stand_in::Act;
     use crate::stand_in::Authority;
     use crate::stand_in::Heard;
@@ -322,8 +309,7 @@ mod tests {
                 Act::Say(token_reply(&format!("t{number}"), APP, 86_400, RESOURCE))
             })
             .await;
-            let endpoint = Endpoint::parse(&format!("http://{}", imds.address())).unwrap();
-            let source = Imds::new(Some(&endpoint), None, RESOURCE, Choice::Auto).unwrap();
+            let source = Source::imds(imds.address(), Choice::Auto);
             let host = format!("localhost:{}", server.port());
             let authority_host = Some("https://login.example");
             let address = VaultAddress::parse(&host, Some(RESOURCE), authority_host).unwrap();
@@ -467,8 +453,7 @@ mod tests {
             Act::Say(answer(400, &[], body))
         })
         .await;
-        let endpoint = Endpoint::parse(&format!("http://{}", none.address())).unwrap();
-        let source = Imds::new(Some(&endpoint), None, RESOURCE, Choice::Auto).unwrap();
+        let source = Source::imds(none.address(), Choice::Auto);
         let vault = Vault { tokens: Tokens::new(source, None), ..world.vault.clone() };
         let deadline = clock::now() + Duration::from_secs(10);
         let problem = vault.page(None, deadline).await.unwrap_err();

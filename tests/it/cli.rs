@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::fs::File;
+use std::io::Seek;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -12,14 +14,18 @@ use std::process::Stdio;
 
 use akvfs::cli::arguments;
 use akvfs::cli::arguments::Order;
+use akvfs::cli::brief;
 use akvfs::cli::config;
 use akvfs::cli::config::Wanted;
-use akvfs::cli::environment::Environment;
 use akvfs::cli::option::Key;
 use akvfs::cli::option::Kind;
 use akvfs::cli::options::OPTIONS;
+use akvfs::identity::surroundings::Surroundings;
+use rustix::fs::MemfdFlags;
+use rustix::fs::memfd_create;
 
 use crate::program::Nobody;
+use crate::program::Said;
 use crate::program::akvfs;
 use crate::program::run;
 use crate::snapshot::compare;
@@ -119,7 +125,7 @@ const WRONG: &[&str] = &[
     "mount my-vault /mnt -o identity=sytem",
     "mount my-vault /mnt -o identity=client-id:1234",
     "mount my-vault /mnt -o identity=resource-id:/subscriptions/1",
-    "mount my-vault /mnt -o identity=azure-cli",
+    "mount my-vault /mnt -o identity=azure",
     "mount my-vault /mnt -o secrets=site_*",
     "mount my-vault /mnt -o secrets=[",
     "mount my-vault /mnt -o secrets=a::b",
@@ -140,7 +146,14 @@ const WRONG: &[&str] = &[
     "mount myvault.privatelink.vaultcore.azure.net /mnt",
     "mount vault.example.com /mnt",
     "mount my-vault.vault.azure.net.example.com /mnt",
-    "mount tag:vault /mnt",
+    "mount tag: /mnt",
+    "mount tag:vault /mnt -o resource=https://vault.azure.net",
+    "mount my-vault /mnt -o identity=from:my-vault.vault.azure.net/sp",
+    "mount my-vault /mnt -o identity=service-principal",
+    "mount my-vault /mnt -o identity=workload",
+    "mount my-vault /mnt -o authority=https://login.microsoftonline.us",
+    "mount my-vault /mnt -o proxy=http://me:word@proxy.example:3128",
+    "mount my-vault /mnt -o proxy=socks5://proxy.example",
     "get my-vault ftp_admin",
     "get my-vault .git",
     "get my-vault ;",
@@ -214,6 +227,7 @@ fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
         Key::Identity => guids,
         Key::CaFile => [ca_files[0].as_str(), ca_files[1].as_str()],
         Key::Resource | Key::Authority => ["https://one.example.com", "https://two.example.com"],
+        Key::Proxy => ["http://proxy.example.com:3128", "https://proxy.example.com"],
         Key::OpenTimeout => ["5s", "1m"],
         Key::Check => ["off", "strict"],
         Key::Refresh => ["1s", "500ms"],
@@ -240,7 +254,7 @@ fn wanted(vault: &str, options: &[&str]) -> Result<Wanted, String> {
     let line: Vec<OsString> = line.iter().map(OsString::from).collect();
     let order = arguments::read(&line).map_err(|complaint| complaint.to_string())?;
     let Order::Mount(order) = order else { panic!("{order:?}") };
-    config::mount(&order, &Environment::default()).map_err(|complaint| complaint.to_string())
+    config::mount(&order, &Surroundings::default()).map_err(|complaint| complaint.to_string())
 }
 
 fn ca_files() -> [String; 2] {
@@ -327,9 +341,12 @@ fn a_brief_is_read_back_as_it_was_written() {
     let config = wanted("my-vault", &["-o", "secrets=a:b,gid=60,newline,-v"]);
     assert!(config.is_err(), "-v is no mount option");
     let config = wanted("my-vault", &["-o", "secrets=a:b,gid=60,newline,verbose"]).unwrap().config;
-    let brief = serde_json::to_string(&config).unwrap();
-    let read: config::Config = serde_json::from_str(&brief).unwrap();
-    assert_eq!(format!("{read:?}"), format!("{config:?}"));
+    let written = brief::write(&config).unwrap();
+    let memory = memfd_create("brief", MemfdFlags::CLOEXEC).unwrap();
+    let mut file = File::from(memory);
+    file.write_all(written.expose()).unwrap();
+    file.rewind().unwrap();
+    assert_eq!(format!("{:?}", brief::read(file).unwrap()), format!("{config:?}"));
 }
 
 #[test]
@@ -436,23 +453,61 @@ fn mount_fuse_calls_without_a_command() {
     assert_eq!(read("akvfs my-vault /mnt -o rw --gid=60"), mounted("my-vault", 1));
 }
 
+/// mount(8)'s fake mount, in an environment with these variables.
+fn fake(variables: &[(&str, &str)]) -> Said {
+    let mut command = akvfs(["my-vault", "/mnt", "-f"]);
+    run(command.arg0("mount.akvfs").envs(variables.iter().copied()))
+}
+
 #[test]
 fn the_environment_is_understood_or_named() {
     let guid = "00000000-0000-0000-0000-000000000001";
-    let fake = |name: &str, value: &str| {
-        let mut command = akvfs(["my-vault", "/mnt", "-f"]);
-        run(command.arg0("mount.akvfs").env(name, value))
-    };
-    for name in ["AZURE_CLIENT_ID", "AZURE_POD_IDENTITY_AUTHORITY_HOST"] {
-        assert_eq!(fake(name, "").code, Some(0), "{name}: empty is unset");
-        let said = fake(name, "nonsense");
-        assert_eq!(said.code, Some(1), "{name}");
-        assert!(said.stderr.contains(name) && said.stderr.contains("hint: "), "{}", said.stderr);
+    let near = "http://127.0.0.1:42356/msi/token";
+    let secure = "https://10.0.0.4:2377/token";
+    let print = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    for whole in [
+        &[][..],
+        &[("AZURE_CLIENT_ID", guid)],
+        &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://10.0.0.4:2579/")],
+        &[("IDENTITY_ENDPOINT", near), ("IDENTITY_HEADER", "canary")],
+        &[("IDENTITY_ENDPOINT", near), ("IMDS_ENDPOINT", near)],
+        &[("MSI_ENDPOINT", near), ("MSI_SECRET", "canary")],
+        &[("MSI_ENDPOINT", near)],
+        &[
+            ("IDENTITY_ENDPOINT", secure),
+            ("IDENTITY_HEADER", "canary"),
+            ("IDENTITY_SERVER_THUMBPRINT", print),
+        ],
+    ] {
+        let said = fake(whole);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{whole:?}");
+        // Whatever belongs together, each by itself says too little or too much; empty is unset.
+        let emptied: Vec<(&str, &str)> = whole.iter().map(|(name, _)| (*name, "")).collect();
+        let said = fake(&emptied);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{emptied:?}");
     }
-    assert_eq!(fake("AZURE_CLIENT_ID", guid).code, Some(0));
-    let endpoint = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-    assert_eq!(fake(endpoint, "http://10.0.0.4:2579/").code, Some(0));
-    assert_eq!(fake(endpoint, "http://192.0.2.1").code, Some(1), "a token in the open");
+    for (wrong, named) in [
+        (&[("AZURE_CLIENT_ID", "nonsense")][..], "AZURE_CLIENT_ID"),
+        (&[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "nonsense")], "AZURE_POD_IDENTITY_AUTHORITY_HOST"),
+        (&[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://192.0.2.1")], "local and private"),
+        (&[("IDENTITY_ENDPOINT", near)], "IDENTITY_HEADER"),
+        (&[("IDENTITY_HEADER", "canary")], "IDENTITY_ENDPOINT"),
+        (&[("IDENTITY_HEADER", "canary"), ("IDENTITY_ENDPOINT", "")], "IDENTITY_ENDPOINT"),
+        (&[("IDENTITY_ENDPOINT", "http://192.0.2.1/"), ("IDENTITY_HEADER", "canary")], "192.0.2.1"),
+        (&[("IDENTITY_ENDPOINT", near), ("IDENTITY_HEADER", "canary canary")], "IDENTITY_HEADER"),
+        (&[("IDENTITY_SERVER_THUMBPRINT", print)], "IDENTITY_ENDPOINT"),
+        (&[("MSI_SECRET", "canary")], "MSI_ENDPOINT"),
+        (&[("MSI_ENDPOINT", "http://192.0.2.1/"), ("MSI_SECRET", "canary")], "192.0.2.1"),
+        (&[("IMDS_ENDPOINT", near)], "IDENTITY_ENDPOINT"),
+        (&[("IDENTITY_ENDPOINT", secure), ("IMDS_ENDPOINT", near)], "this machine"),
+    ] {
+        let said = fake(wrong);
+        assert_eq!(said.code, Some(1), "{wrong:?}: {}", said.stderr);
+        let is_named = wrong.iter().any(|(name, _)| said.stderr.contains(name));
+        assert!(is_named, "{wrong:?}: {}", said.stderr);
+        assert!(said.stderr.contains(named) && said.stderr.contains("hint: "), "{}", said.stderr);
+        assert!(!said.stderr.contains("canary"), "{}", said.stderr);
+    }
 }
 
 #[test]

@@ -97,9 +97,12 @@ fn what_mount_8_gives_its_helper_is_understood() {
     let directory = world.directory();
     let at = directory.to_str().unwrap();
     let mount = |flags: &[&str]| {
-        world.run("mount", &[flags, &["-t", "akvfs", "my-vault", at]].concat()).ok()
+        let ran = world.run("mount", &[flags, &["-t", "akvfs", "my-vault", at]].concat());
+        assert_eq!((ran.code, ran.stdout.as_slice()), (Some(0), &b""[..]), "{ran:?}");
+        ran.stderr
     };
     assert_eq!(mount(&["-f"]), "");
+    world.run("mount", &["-f", "-t", "akvfs", "tag:vault", at]).ok();
     nothing_is_mounted(&world);
     assert_eq!(world.emulator.requests().len(), 0, "a mount that is only faked asks nobody");
     for flags in [
@@ -111,7 +114,12 @@ fn what_mount_8_gives_its_helper_is_understood() {
         &["-o", "x-systemd.automount,x-systemd.requires=network-online.target,comment=x"],
         &["-o", "dev,suid,exec,rw,nodiratime,strictatime,noauto"],
     ] {
-        assert_eq!(mount(flags), "", "{flags:?}");
+        let said = mount(flags);
+        if flags.contains(&"-v") {
+            assert!(said.starts_with("akvfs: tokens come from "), "{flags:?}: {said}");
+        } else {
+            assert_eq!(said, "", "{flags:?}");
+        }
         drop(only(&world, &directory, 0, "400"));
     }
 }

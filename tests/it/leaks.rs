@@ -25,14 +25,14 @@ const JOURNAL: &str = "/run/systemd/journal";
 
 impl Canaries {
     #[track_caller]
-    fn look_into_output(&self, ran: &Ran) {
+    pub(crate) fn look_into_output(&self, ran: &Ran) {
         self.look_into("stdout", &ran.stdout);
         self.look_into("stderr", &ran.stderr);
     }
 
     /// What /proc tells everybody, or their user, of the processes.
     #[track_caller]
-    fn look_into_processes(&self, world: &World) {
+    pub(crate) fn look_into_processes(&self, world: &World) {
         for process in world.akvfs_processes() {
             for file in ["cmdline", "environ", "comm", "status", "mountinfo", "maps", "wchan"] {
                 let path = format!("/proc/{}/{file}", process.pid.as_raw_nonzero());

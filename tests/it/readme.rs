@@ -13,11 +13,11 @@ use akvfs::cli::arguments;
 use akvfs::cli::arguments::Order;
 use akvfs::cli::complaint::Exit;
 use akvfs::cli::config;
-use akvfs::cli::environment::Environment;
 use akvfs::cli::option;
 use akvfs::cli::option::Opt;
 use akvfs::cli::options::OPTIONS;
 use akvfs::fuse::errno::errno;
+use akvfs::identity::surroundings::Surroundings;
 use akvfs::model::failure::Denial;
 use akvfs::model::failure::Failure;
 use akvfs::model::failure::Refusal;
@@ -282,6 +282,8 @@ fn obeyed(program: &str, words: &[&str]) -> Result<bool, String> {
             Some((name @ ("gid" | "uid" | "--gid" | "--uid"), _)) => format!("{name}=root"),
             Some((name @ ("run-as" | "--run-as"), _)) => format!("{name}=nobody"),
             Some(("ca-file", _)) => "ro".to_owned(),
+            // This machine has no tags.
+            _ if part.starts_with("tag:") => "my-vault".to_owned(),
             _ => part.to_owned(),
         });
         arguments.push(parts.collect::<Vec<_>>().join(",").into());
@@ -291,7 +293,7 @@ fn obeyed(program: &str, words: &[&str]) -> Result<bool, String> {
         arguments.push("--help".into());
     }
     let order = arguments::read(&arguments).map_err(|complaint| complaint.to_string())?;
-    let environment = Environment::default();
+    let environment = Surroundings::default();
     let meant = match order {
         Order::Mount(order) => config::mount(&order, &environment).map(|wanted| wanted.warnings),
         Order::List(order) => {

@@ -79,7 +79,7 @@ impl Watched {
             let expected = match request.service {
                 Service::Vault => request.host == "my-vault.vault.azure.net",
                 Service::Metadata => request.is_token() && request.credential == Credential::Absent,
-                Service::Elsewhere => false,
+                Service::Entra | Service::Machine(_) | Service::Elsewhere => false,
             };
             assert!(expected, "{what}: {request:#?}");
         }

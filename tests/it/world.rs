@@ -74,9 +74,10 @@ impl World {
         let _ = emulator.vault(VAULT);
         let authority = emulator.authority_pem();
         let (namespace, furnished) = Namespace::new(|| furnish(&authority))?;
-        let (imds, vaults) = furnished?;
+        let [imds, vaults, logins] = furnished?;
         emulator.serve_imds(imds);
         emulator.serve_vault(vaults);
+        emulator.serve_entra(logins);
         Ok(Self {
             emulator,
             namespace,
@@ -95,6 +96,20 @@ impl World {
         let hosts = self.read("/etc/hosts").unwrap();
         let line = format!("{VAULTS} {host}\n");
         self.write("/etc/hosts", [hosts.as_slice(), line.as_bytes()].concat());
+    }
+
+    /// Lets a host's name lead to where tokens are issued to principals.
+    pub(crate) fn name_login(&self, host: &str) {
+        let hosts = self.read("/etc/hosts").unwrap();
+        let line = format!("{LOGINS} {host}\n");
+        self.write("/etc/hosts", [hosts.as_slice(), line.as_bytes()].concat());
+    }
+
+    /// Runs akvfs to its end in an environment that holds these as well.
+    pub(crate) fn akvfs_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut command = self.command("akvfs");
+        command.args(arguments).envs(environment.iter().copied());
+        self.spawn(&mut command).wait(LIMIT)
     }
 
     /// From now on nobody can say which names there are; until now, unknown ones were none.
@@ -222,7 +237,7 @@ impl World {
     }
 
     fn addresses(&self, verb: &str) {
-        for address in [IMDS, VAULTS] {
+        for address in [IMDS, VAULTS, LOGINS] {
             let address = format!("{address}/32");
             self.run("ip", &["addr", verb, &address, "dev", "lo"]).ok();
         }
@@ -268,8 +283,8 @@ pub(crate) fn try_until(limit: Duration, mut holds: impl FnMut() -> bool) -> boo
     }
 }
 
-/// Runs within the new namespaces; gives the listeners of metadata service and vaults.
-fn furnish(authority: &str) -> Result<(TcpListener, TcpListener), String> {
+/// Runs within the new namespaces; gives the listeners of metadata service, vaults and Entra.
+fn furnish(authority: &str) -> Result<[TcpListener; 3], String> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(|error| format!("mounts cannot be made private: {error}"))?;
     let_go_of_inherited().map_err(|error| format!("a FUSE mount stays: {error}"))?;
@@ -281,6 +296,7 @@ fn furnish(authority: &str) -> Result<(TcpListener, TcpListener), String> {
         "link set lo up".to_owned(),
         format!("addr add {IMDS}/32 dev lo"),
         format!("addr add {VAULTS}/32 dev lo"),
+        format!("addr add {LOGINS}/32 dev lo"),
     ] {
         let output = Command::new("ip").args(line.split(' ')).output();
         let output = output.map_err(|error| format!("ip (package iproute2): {error}"))?;
@@ -288,7 +304,8 @@ fn furnish(authority: &str) -> Result<(TcpListener, TcpListener), String> {
     }
     let imds = TcpListener::bind((IMDS, 80)).unwrap();
     let vaults = TcpListener::bind((VAULTS, 443)).unwrap();
-    Ok((imds, vaults))
+    let logins = TcpListener::bind((LOGINS, 443)).unwrap();
+    Ok([imds, vaults, logins])
 }
 
 fn fresh_run() {
@@ -312,7 +329,10 @@ fn copy_etc(authority: &str) {
     for file in ["/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf"] {
         let _ = fs::remove_file(file);
     }
-    let hosts = format!("127.0.0.1 localhost\n{VAULTS} {VAULT}.vault.azure.net\n");
+    let hosts = format!(
+        "127.0.0.1 localhost\n{VAULTS} {VAULT}.vault.azure.net\n\
+         {LOGINS} login.microsoftonline.com login.microsoftonline.us login.chinacloudapi.cn\n"
+    );
     fs::write("/etc/hosts", hosts).unwrap();
     fs::write("/etc/resolv.conf", "nameserver 192.0.2.53\noptions timeout:1 attempts:1\n").unwrap();
     fs::write("/etc/nsswitch.conf", format!("{NSSWITCH}hosts: files\n")).unwrap();
@@ -339,6 +359,7 @@ const VAULT: &str = "my-vault";
 const IMDS: &str = "169.254.169.254";
 /// An address that nobody has: it is set aside for documents.
 const VAULTS: &str = "192.0.2.10";
+const LOGINS: &str = "192.0.2.11";
 /// Where this machine has what is its alone.
 const RUN: &str = "/run";
 const DIRECTORIES: &str = "/run/directories";

@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use akvfs::log::Format;
+use akvfs::model::secret::SecretBytes;
 use akvfs::supervisor::living;
 use akvfs::supervisor::mount::Failed;
 use akvfs::supervisor::mount::Plan;
@@ -118,7 +119,7 @@ impl Drop for World {
 /// How a toy is mounted, unless a test has it otherwise.
 pub fn launch(directory: &Path, beginning: Beginning) -> Launch {
     Launch {
-        brief: serde_json::to_vec(&beginning).unwrap(),
+        brief: SecretBytes::new(serde_json::to_vec(&beginning).unwrap()),
         plan: Plan {
             source: "my-vault".to_owned(),
             directory: directory.to_owned(),
@@ -127,6 +128,7 @@ pub fn launch(directory: &Path, beginning: Beginning) -> Launch {
         room: 1 << 20,
         open_timeout: Duration::from_secs(10),
         run_as: None,
+        group: None,
         foreground: false,
         log: None,
         format: Some(Format::Plain),

@@ -37,6 +37,8 @@ impl Bench {
         let (imds, imds_address) = listener();
         emulator.serve_vault(vaults);
         emulator.serve_imds(imds);
+        let (logins, login_address) = listener();
+        emulator.serve_entra(logins);
         let authority = Certificate::from_pem(emulator.authority_pem().as_bytes()).unwrap();
         let mut http = Client::builder()
             .tls_certs_only([authority])
@@ -50,6 +52,10 @@ impl Bench {
             "evil.example",
         ] {
             http = http.resolve(host, vault_address);
+        }
+        for host in ["login.microsoftonline.com", "login.microsoftonline.us", "login.evil.example"]
+        {
+            http = http.resolve(host, login_address);
         }
         Self { emulator, vault, http: http.build().unwrap(), vault_address, imds_address }
     }

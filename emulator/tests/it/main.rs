@@ -9,6 +9,8 @@
 
 mod client;
 mod control;
+mod dialects;
+mod entra;
 mod faults;
 mod metadata;
 mod secrets;
