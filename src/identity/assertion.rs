@@ -68,13 +68,13 @@ impl Assertion<'_> {
         };
         let mut text = Zeroizing::new(format!("{}.{}", part(&header), part(&claims)));
         let key = by.pair()?;
-        let mut signature = vec![0; key.public_modulus_len()];
+        let mut signature = Zeroizing::new(vec![0; key.public_modulus_len()]);
         key.sign(&RSA_PSS_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
             .map_err(|_| BadCertificateFile::NotRsa)?;
         // Without the signature, what is left behind by a text that grows proves nothing.
         text.reserve_exact(1 + signature.len() * 4 / 3 + 4);
         text.push('.');
-        URL_SAFE_NO_PAD.encode_string(&signature, &mut text);
+        URL_SAFE_NO_PAD.encode_string(&*signature, &mut text);
         Ok(SecretBytes::new(std::mem::take(&mut *text).into_bytes()))
     }
 }

@@ -305,3 +305,26 @@ fn a_principal_that_is_registered_later_heals_the_mount() {
     world.replace("worker");
     until("it heals", || mounted.outcome("ftpadmin") == Ok(b"s3cret".to_vec()));
 }
+
+#[test]
+fn forty_cold_readers_are_worth_one_exchange() {
+    let Some(world) = World::new() else { return };
+    let principal = with_certificate(&world, false);
+    for number in 0..40 {
+        world.vault().put(&format!("cold-{number}"), "s3cret");
+    }
+    let path = format!("{CERTIFICATES}/plain.pem");
+    let environment = [
+        ("AZURE_TENANT_ID", TENANT),
+        ("AZURE_CLIENT_ID", principal.client_id.as_str()),
+        ("AZURE_CLIENT_CERTIFICATE_PATH", &path),
+    ];
+    let mounted = world.mounted_at(world.directory());
+    let directory = mounted.directory().to_str().unwrap();
+    world.akvfs_with(&environment, &["mount", "my-vault", directory, "-o", "check=off"]).ok();
+    let readers: Vec<_> = (0..40).map(|it| mounted.reader(&format!("cold-{it}"))).collect();
+    for reader in readers {
+        assert_eq!(reader.result().0, Ok(b"s3cret".to_vec()));
+    }
+    one_exchange(&world);
+}

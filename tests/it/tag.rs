@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::canary::Canaries;
 use crate::canary::password;
+use crate::host::Host;
 use crate::world::World;
 use crate::world::until;
 
@@ -243,4 +244,43 @@ fn a_secret_that_is_no_principal_is_said_and_not_repeated() {
     let said = world.akvfs(&["get", FROM, "my-vault", "ftpadmin"]).failed(4);
     assert!(said.contains("from:sp-vault/backup-sp") && said.contains("no such secret"), "{said}");
     assert_eq!(world.emulator.count(Request::is_exchange), 0);
+}
+
+#[test]
+fn whoever_reads_a_principal_stays_when_others_come() {
+    let Some(world) = World::new() else { return };
+    let (principal, _) = with_principal(&world);
+    let imds = world.emulator.imds();
+    imds.set_system(None);
+    let reader = Identity::numbered(1);
+    imds.add_user(reader.clone());
+    let mounted = world.mount(&[&FROM[2..]]);
+    assert_eq!(mounted.outcome("ftpadmin"), Ok(b"s3cret".to_vec()));
+    imds.add_user(Identity::numbered(2));
+    rotate(&world, &principal);
+    world.emulator.imds().expire_tokens();
+    world.replace("worker");
+    world.emulator.reset_requests();
+    world.vault().put("other", "0ther");
+    assert_eq!(mounted.outcome("other"), Ok(b"0ther".to_vec()));
+    let asked = world.emulator.requests();
+    let last = asked.iter().rfind(|request| request.is_token()).unwrap();
+    assert!(last.query.ends_with(&format!("client_id={}", reader.client_id)), "{last:?}");
+}
+
+#[test]
+fn a_principal_is_read_on_a_machine_that_is_no_vm_as_well() {
+    let Some(mut host) = Host::new(crate::host::Kind::AppService) else { return };
+    let (_, secret) = with_principal(&host.world);
+    assert_eq!(host.get(&[FROM]).ok(), "s3cret");
+    let asked = host.world.emulator.requests();
+    let asked: Vec<String> = asked.iter().map(|it| it.path.clone()).collect();
+    let exchange = format!("/{TENANT}/oauth2/v2.0/token");
+    let values = ["/secrets/backup-sp", exchange.as_str(), "/secrets/ftpadmin"];
+    assert_eq!(asked, [&["/msi/token"], &values[..]].concat());
+    host.set("IDENTITY_HEADER", "another-word");
+    let ran = host.get(&[FROM, "--open-timeout=1s"]);
+    host.world.expect_violations();
+    assert!(!ran.stderr.contains(&secret));
+    ran.failed(4);
 }

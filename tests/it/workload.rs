@@ -187,3 +187,26 @@ fn a_proxy_whose_certificate_is_not_of_its_roots_hears_nothing() {
     assert!(said.contains("no TLS"), "{said}");
     assert_eq!(world.emulator.count(|request| request.service != Service::Vault), 0);
 }
+
+#[test]
+fn a_file_that_the_worker_may_not_read_is_a_warning_that_says_what_to_set() {
+    let Some(world) = World::new() else { return };
+    let (principal, _) = pod(&world);
+    let only_root = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    world.inside(|| std::fs::set_permissions(FILE, only_root).unwrap());
+    assert_eq!(world.akvfs_with(&environment(&principal), &GET).ok(), "s3cret");
+    let mounted = world.mounted_at(world.directory());
+    let directory = mounted.directory().to_str().unwrap();
+    let ran = world.akvfs_with(&environment(&principal), &["mount", "my-vault", directory]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for word in [FILE, "permission denied", "run-as="] {
+        assert!(ran.stderr.contains(word), "{}", ran.stderr);
+    }
+    drop(mounted);
+    world.inside(|| std::os::unix::fs::chown(FILE, Some(4242), Some(4242)).unwrap());
+    let mounted = world.mounted_at(world.directory());
+    let directory = mounted.directory().to_str().unwrap();
+    let mount = ["mount", "my-vault", directory, "--run-as=4242"];
+    world.akvfs_with(&environment(&principal), &mount).ok();
+    assert_eq!(mounted.outcome("ftpadmin"), Ok(b"s3cret".to_vec()));
+}
