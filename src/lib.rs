@@ -9,6 +9,8 @@ pub mod clock;
 pub mod json;
 pub mod log;
 
+pub mod alarm;
+
 pub mod http;
 pub mod identity;
 pub mod tls;
@@ -16,6 +18,8 @@ pub mod vault;
 
 pub mod arena;
 pub mod service;
+
+pub mod control;
 
 pub mod fuse;
 pub mod supervisor;

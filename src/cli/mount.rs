@@ -24,7 +24,8 @@ use crate::supervisor::supervise::Launch;
 
 /// Mounts. Returns when the mount is ready; in the foreground, when it is gone.
 pub fn run(order: &Mount) -> Result<(), Complaint> {
-    let wanted = config::mount(order, &Environment::read()?)?;
+    let environment = Environment::read()?;
+    let wanted = config::mount(order, &environment)?;
     if order.fake {
         return Ok(());
     }
@@ -48,6 +49,7 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
         foreground: wanted.foreground,
         log: there,
         format: config.log,
+        control: environment.control(),
         verbosity: config.verbosity,
         progress: progress::show,
     };

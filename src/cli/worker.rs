@@ -18,13 +18,12 @@ use crate::cli::complaint::reason;
 use crate::cli::config::Check;
 use crate::cli::config::Config;
 use crate::cli::config::Prefetch;
+use crate::control::server;
 use crate::fuse::session;
 use crate::log;
 use crate::log::Level;
 use crate::log::Sink;
-use crate::model::event::Event;
 use crate::model::event::Notice;
-use crate::model::tree::Node;
 use crate::service::server::Legacy;
 use crate::service::server::Names;
 use crate::service::server::News;
@@ -92,6 +91,7 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
     };
     let service = Service::start(legacy, vault, tokens, config.policy, names, tell)?;
     listen(service.clone(), Arc::clone(&reports))?;
+    server::serve(inherited.visitors, service.clone())?;
     let tried = service.clone();
     let prefetch = config.prefetch;
     session::serve(service, config.view, inherited.session, move || {
@@ -145,10 +145,7 @@ async fn ready(service: &Service, check: Check, prefetch: Prefetch, reports: &Ow
 fn listen(service: Service, reports: Arc<OwnedFd>) -> io::Result<()> {
     thread::Builder::new().name("told".to_owned()).spawn(move || {
         while let Ok(told) = Told::receive(&*reports) {
-            if told.serial != 0 {
-                let held = told.errno != Errno::NOENT.raw_os_error();
-                service.handle(Event::Told { node: Node(told.serial), held });
-            }
+            service.told(told.serial, told.errno != Errno::NOENT.raw_os_error());
         }
     })?;
     Ok(())

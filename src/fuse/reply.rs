@@ -113,6 +113,7 @@ fn unexpected(answer: &Answer<Stored>) -> Errno {
         | Answer::Attributes(_)
         | Answer::Bytes(_)
         | Answer::Ready
-        | Answer::Names(_) => Errno::EIO,
+        | Answer::Names(_)
+        | Answer::Refreshed(_) => Errno::EIO,
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::model::failure::Why;
 use crate::model::name::SecretName;
+use crate::model::refresh::Outcome;
 use crate::model::secret::Version;
 use crate::model::tree::Node;
 
@@ -43,6 +44,12 @@ pub enum Event<W, V> {
     Prefetch { to: Option<W> },
     /// The vault refused its list to somebody else than a walk.
     ListDenied,
+    /// Somebody wants the vault's word on a name now.
+    Refresh { name: SecretName, to: W },
+    /// Somebody wants the directory to be as the vault's list is now.
+    RefreshListing { to: W },
+    /// Somebody watches a name, and says so once a refresh. The answer tells nothing.
+    Watch { name: SecretName, to: W },
     /// The machine slept: what the kernel holds may be older than its clock says.
     Slept,
     /// It is later than it was.
@@ -131,6 +138,8 @@ pub enum Answer<V> {
     Ready,
     /// Names, and the cookie that each is continued from.
     Names(Vec<Listed>),
+    /// What came of a refresh.
+    Refreshed(Outcome),
     /// There is no value, and why.
     No(Why),
     /// No such inode.

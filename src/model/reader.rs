@@ -252,6 +252,7 @@ impl<W, V: Value> Cache<W, V> {
         };
         let class = if entry.waiters.is_empty() {
             match entry.ahead {
+                _ if !entry.seekers.is_empty() => Class::Refresh,
                 Ahead::Wanted => Class::Ahead,
                 Ahead::No | Ahead::Asked if entry.awake => Class::Background,
                 Ahead::No | Ahead::Asked => Class::Idle,

@@ -28,6 +28,12 @@ pub mod notify;
 pub mod pair;
 pub mod process;
 pub mod signals;
+pub mod waiting;
 
+pub mod door;
+pub mod pinning;
+pub mod visitors;
+
+pub mod ending;
 pub mod supervise;
 pub mod supervision;

@@ -37,6 +37,7 @@ use rustix::process::waitid;
 use crate::clock;
 use crate::log;
 use crate::supervisor::crash_loop::CrashLoop;
+use crate::supervisor::crash_loop::START;
 use crate::supervisor::ledger::Ledger;
 use crate::supervisor::ledger::WORDS;
 use crate::supervisor::process;
@@ -78,6 +79,8 @@ pub struct Pair {
     sockets: Sockets,
     relay: Place,
     worker: Place,
+    /// Of what the last of them died.
+    last_death: Option<String>,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,8 @@ struct Sockets {
     worker: OwnedFd,
     reports: Arc<OwnedFd>,
     reporter: OwnedFd,
+    visitors: OwnedFd,
+    visited: OwnedFd,
 }
 
 /// A process that is to run: it does, or it is to be started.
@@ -94,6 +99,8 @@ struct Sockets {
 struct Place {
     running: Option<Running>,
     deaths: CrashLoop,
+    /// How many there were in all.
+    count: u64,
     /// Not before this reading of the clock.
     due: Duration,
     /// How long the last one lived.
@@ -123,6 +130,7 @@ impl Pair {
             sockets: Sockets::new()?,
             relay: Place::default(),
             worker: Place::default(),
+            last_death: None,
         })
     }
 
@@ -142,6 +150,7 @@ impl Pair {
             let descriptors = [
                 (&self.sockets.worker, process::SOCKET),
                 (&self.sockets.reporter, process::REPORTS),
+                (&self.sockets.visited, process::VISITORS),
                 (&self.estate.arena, process::ARENA),
                 (&self.estate.brief, process::BRIEF),
             ];
@@ -181,6 +190,24 @@ impl Pair {
         &self.sockets.reports
     }
 
+    /// The socket on which the worker is handed connections.
+    #[must_use]
+    pub fn visitors(&self) -> &OwnedFd {
+        &self.sockets.visitors
+    }
+
+    /// How often relay and worker died.
+    #[must_use]
+    pub fn deaths(&self) -> u64 {
+        self.relay.count + self.worker.count
+    }
+
+    /// Of what the last of them died.
+    #[must_use]
+    pub fn last_death(&self) -> Option<&str> {
+        self.last_death.as_deref()
+    }
+
     /// For how long the worker has been running, if it has.
     #[must_use]
     pub fn worker_age(&self) -> Option<Duration> {
@@ -192,6 +219,12 @@ impl Pair {
     #[must_use]
     pub fn is_looping(&self) -> bool {
         self.worker.deaths.is_looping()
+    }
+
+    /// Whether they still do: the one that runs, if one does, is at its start.
+    #[must_use]
+    pub fn is_dying(&self) -> bool {
+        self.is_looping() && self.worker_age().is_none_or(|age| age < START)
     }
 
     /// The relay has ended.
@@ -210,6 +243,7 @@ impl Pair {
                 _ => describe(status),
             };
             log::warning(format_args!("the relay died ({why}), and is replaced"));
+            self.last_death = Some(format!("relay: {why}"));
             self.relay.bury();
             if ledger.greeted() {
                 return Ok(Mount::Lives);
@@ -226,6 +260,7 @@ impl Pair {
         let was_looping = self.worker.deaths.is_looping();
         let status = self.worker.reap();
         self.worker.bury();
+        self.last_death = Some(format!("worker: {}", describe(status)));
         if !was_looping {
             let then = if self.worker.deaths.is_looping() {
                 "again and again; it is started at longer and longer intervals"
@@ -271,7 +306,8 @@ impl Sockets {
             || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let (relay, worker) = pair()?;
         let (reports, reporter) = pair()?;
-        Ok(Self { relay, worker, reports: Arc::new(reports), reporter })
+        let (visitors, visited) = pair()?;
+        Ok(Self { relay, worker, reports: Arc::new(reports), reporter, visitors, visited })
     }
 }
 
@@ -318,6 +354,7 @@ impl Place {
 
     /// Counts a death that nobody wanted.
     fn bury(&mut self) {
+        self.count = self.count.saturating_add(1);
         self.due = clock::awake() + self.deaths.died(self.lived);
     }
 }

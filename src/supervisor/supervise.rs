@@ -12,6 +12,7 @@ use std::io::Seek;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::process::Stdio;
 use std::thread;
@@ -29,13 +30,13 @@ use serde::Serialize;
 
 use crate::log;
 use crate::log::Format;
+use crate::supervisor::ending::Ending;
 use crate::supervisor::mount::Failed;
 use crate::supervisor::mount::Plan;
 use crate::supervisor::mount::SYSTEM;
 use crate::supervisor::process;
 use crate::supervisor::process::Rights;
 use crate::supervisor::report::Warning;
-use crate::supervisor::supervision::Ending;
 use crate::supervisor::supervision::Supervision;
 use crate::sys;
 
@@ -60,6 +61,8 @@ pub struct Launch {
     pub log: Option<OwnedFd>,
     /// How messages are written there; there are none, without it.
     pub format: Option<Format>,
+    /// The directory of the control socket; there is none, without it.
+    pub control: Option<PathBuf>,
     /// With how many `-v`.
     pub verbosity: u8,
     /// Is told how many values were fetched, and of how many, if that is waited for. The last may
@@ -94,6 +97,7 @@ pub(crate) struct Orders {
     pub(crate) open_timeout: Duration,
     pub(crate) run_as: Option<(u32, u32)>,
     pub(crate) format: Option<Format>,
+    pub(crate) control: Option<PathBuf>,
     pub(crate) verbosity: u8,
 }
 
@@ -117,6 +121,7 @@ pub fn start(launch: Launch) -> Result<Started, Failed> {
         open_timeout: launch.open_timeout,
         run_as: launch.run_as,
         format: launch.format,
+        control: launch.control,
         verbosity: launch.verbosity,
     };
     if launch.foreground {

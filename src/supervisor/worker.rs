@@ -15,6 +15,8 @@ pub struct Inherited {
     pub reports: OwnedFd,
     /// The arena.
     pub arena: OwnedFd,
+    /// The socket on which it is handed those who come by the control socket.
+    pub visitors: OwnedFd,
     /// The configuration.
     pub brief: OwnedFd,
 }
@@ -28,6 +30,7 @@ pub fn inherited() -> io::Result<Inherited> {
     Ok(Inherited {
         session: sys::take_descriptor(process::SOCKET)?,
         reports: sys::take_descriptor(process::REPORTS)?,
+        visitors: sys::take_descriptor(process::VISITORS)?,
         arena: sys::take_descriptor(process::ARENA)?,
         brief: sys::take_descriptor(process::BRIEF)?,
     })

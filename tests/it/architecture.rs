@@ -14,6 +14,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ("clock", &["model"], &["rustix"]),
     ("json", &["model"], &["serde", "serde_json", "zeroize"]),
     ("log", &["clock"], &["rustix", "serde"]),
+    ("alarm", &["clock", "log"], &["serde"]),
     ("tls", &[], &["rustls", "rustls_platform_verifier"]),
     (
         "http",
@@ -33,7 +34,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ("arena", &["model", "sys"], &["parking_lot", "rustix"]),
     (
         "service",
-        &["arena", "clock", "http", "identity", "log", "model", "vault"],
+        &["alarm", "arena", "clock", "http", "identity", "log", "model", "vault"],
         &["parking_lot", "rustix", "serde", "serde_json", "tokio", "zeroize"],
     ),
     (
@@ -42,16 +43,23 @@ pub(crate) const ROOMS: &[Room] = &[
         &["fuser", "glob", "libc", "parking_lot", "rustix", "serde"],
     ),
     (
+        "control",
+        &["alarm", "clock", "model", "service"],
+        &["rustix", "serde", "serde_json", "tokio"],
+    ),
+    (
         "supervisor",
-        &["arena", "clock", "log", "model", "sys"],
+        &["alarm", "arena", "clock", "control", "log", "model", "sys"],
         &["libc", "parking_lot", "rustix", "serde", "serde_json", "zeroize"],
     ),
     ("sys", &[], &["libc", "parking_lot", "rustix"]),
     (
         "cli",
         &[
+            "alarm",
             "arena",
             "clock",
+            "control",
             "fuse",
             "http",
             "identity",
@@ -62,7 +70,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "tls",
             "vault",
         ],
-        &["clap", "glob", "nix", "rustix", "serde", "serde_json", "strsim", "tokio"],
+        &["clap", "glob", "nix", "parking_lot", "rustix", "serde", "serde_json", "strsim", "tokio"],
     ),
     ("main", &["akvfs"], &[]),
     ("lib", &[], &[]),

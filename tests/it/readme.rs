@@ -17,6 +17,7 @@ use akvfs::cli::environment::Environment;
 use akvfs::cli::option;
 use akvfs::cli::option::Opt;
 use akvfs::cli::options::OPTIONS;
+use akvfs::cli::reach;
 use akvfs::fuse::errno::errno;
 use akvfs::model::failure::Denial;
 use akvfs::model::failure::Failure;
@@ -304,7 +305,9 @@ fn obeyed(program: &str, words: &[&str]) -> Result<bool, String> {
             }
             None => Access::to_secret(&order.vault, &order.settings, &environment).map(|_| vec![]),
         },
-        Order::Unmount(_) | Order::Print(_) | Order::Manual => Ok(vec![]),
+        Order::Refresh(order) => reach::names(&order.secrets).map(|_| vec![]),
+        Order::Watch(order) => reach::names(&order.secrets).map(|_| vec![]),
+        Order::Unmount(_) | Order::Status(_) | Order::Print(_) | Order::Manual => Ok(vec![]),
     };
     let warnings = meant.map_err(|complaint| complaint.to_string())?;
     warnings.is_empty().then_some(true).ok_or_else(|| format!("it is warned about: {warnings:?}"))

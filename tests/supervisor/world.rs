@@ -130,6 +130,7 @@ pub fn launch(directory: &Path, beginning: Beginning) -> Launch {
         foreground: false,
         log: None,
         format: Some(Format::Plain),
+        control: None,
         verbosity: 0,
         progress: |_, _| {},
     }
