@@ -17,6 +17,8 @@ use crate::model::cache::Effects;
 use crate::model::event::Answer;
 use crate::model::event::Effect;
 use crate::model::event::Event;
+use crate::model::failure::Refusal;
+use crate::model::failure::Why;
 use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::refresh::Outcome;
@@ -65,12 +67,13 @@ impl Service {
         names.iter().filter_map(status).collect()
     }
 
-    /// The names in use.
+    /// The names in use, those that are refused included. One that is missing may never have been
+    /// more than a mistyped word.
     #[must_use]
     pub fn in_use(&self) -> Vec<SecretName> {
         let names = self.names(&[]).into_iter();
         let in_use = names.filter(|name| match name.state {
-            State::Idle | State::Asked => false,
+            State::Idle | State::Asked | State::No(Why::Refused(Refusal::Missing)) => false,
             State::Fresh | State::Late | State::No(_) => true,
         });
         in_use.map(|name| name.name).collect()
