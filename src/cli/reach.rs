@@ -103,7 +103,7 @@ impl Target {
     pub fn ask(&self, request: &Request) -> io::Result<Client> {
         let mut failed = io::Error::from(ErrorKind::NotFound);
         for socket in &self.sockets {
-            match Client::ask(socket, self.mount.user(), request) {
+            match Client::ask(socket, self.mount.user().unwrap_or(0), request) {
                 Err(error) if error.kind() == ErrorKind::NotFound => failed = error,
                 asked => return asked,
             }

@@ -102,6 +102,6 @@ fn seen(status: &NameStatus) -> Option<Seen> {
 }
 
 /// Changes that come within such a time are told together.
-const BREATH: Duration = Duration::from_millis(20);
+const BREATH: Duration = Duration::from_millis(100);
 
 const PATIENCE: Duration = Duration::from_secs(5);

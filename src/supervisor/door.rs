@@ -3,11 +3,13 @@
 //! It promises that nobody is waited for, that only root and whoever mounted come in, and that a
 //! file which an earlier mount of that number left behind is in nobody's way. It reads nothing.
 
+use std::fs;
 use std::io;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process;
 use std::time::Duration;
 
 use rustix::fs::AtFlags;
@@ -16,6 +18,7 @@ use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::chmod;
 use rustix::fs::mkdir;
+use rustix::fs::rename;
 use rustix::fs::rmdir;
 use rustix::fs::statat;
 use rustix::fs::unlink;
@@ -26,6 +29,7 @@ use rustix::net::SocketFlags;
 use rustix::net::SocketType;
 use rustix::net::accept_with;
 use rustix::net::bind;
+use rustix::net::connect;
 use rustix::net::listen;
 use rustix::net::socket_with;
 use rustix::net::sockopt::socket_peercred;
@@ -37,7 +41,19 @@ use crate::clock;
 /// major number 0.
 #[must_use]
 pub fn name(minor: u32) -> String {
-    format!("0:{minor}.sock")
+    format!("0:{minor}{SUFFIX}")
+}
+
+/// Takes away what supervisors that were killed have left in a directory: files of sockets on which
+/// nobody listens.
+pub fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX));
+        if is_ours && is_deserted(&entry.path()) {
+            let _ = unlink(entry.path());
+        }
+    }
+    let _ = rmdir(directory);
 }
 
 /// A socket that listens. Its file goes with it.
@@ -54,24 +70,28 @@ pub struct Door {
 impl Door {
     /// Begins to listen for the mount with that device. The directory is made if it is not there.
     pub fn open(directory: &Path, minor: u32) -> io::Result<Self> {
+        sweep(directory);
         let path = directory.join(name(minor));
-        let address = SocketAddrUnix::new(&path)?;
+        // One that is there and does not listen yet would be taken for one that was left behind.
+        let new = directory.join(format!("{}.new", process::id()));
+        let address = SocketAddrUnix::new(&new)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         for _ in 0..TRIES {
             own(directory)?;
             match bind(&socket, &address) {
                 Ok(()) => break,
-                // The device is ours now: whoever had it before is gone.
-                Err(Errno::ADDRINUSE) => unlink(&path)?,
+                Err(Errno::ADDRINUSE) => unlink(&new)?,
                 // Another mount, the last one, took the directory away.
                 Err(Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        chmod(&path, Mode::RUSR | Mode::WUSR)?;
-        let file = identity(&path)?;
         listen(&socket, BACKLOG)?;
+        chmod(&new, Mode::RUSR | Mode::WUSR)?;
+        // The device is ours now: whoever had it before is gone.
+        rename(&new, &path)?;
+        let file = identity(&path)?;
         Ok(Self { socket, path, file, rests_until: None })
     }
 
@@ -138,26 +158,38 @@ fn own(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether nobody listens on a socket. One whose queue is full has somebody who does.
+fn is_deserted(path: &Path) -> bool {
+    let refused = || -> rustix::io::Result<bool> {
+        let address = SocketAddrUnix::new(path)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        Ok(connect(&socket, &address) == Err(Errno::CONNREFUSED))
+    };
+    refused().unwrap_or(false)
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok((stat.st_dev, stat.st_ino))
 }
 
+const SUFFIX: &str = ".sock";
 const TRIES: usize = 5;
 const BACKLOG: i32 = 64;
 const REST: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
     use std::os::unix::net::UnixStream;
 
     use super::*;
 
     fn place(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("akvfs-door-{name}-{}", std::process::id()))
+        std::env::temp_dir().join(format!("akvfs-door-{name}-{}", process::id()))
     }
 
     #[test]
@@ -166,13 +198,18 @@ mod tests {
         let left = Door::open(&directory, 7).unwrap();
         let mut door = Door::open(&directory, 7).unwrap();
         drop(left);
+        let other = directory.join("0:8.sock");
+        drop(UnixListener::bind(&other).unwrap());
+        sweep(&directory);
+        assert!(!other.exists());
         let path = directory.join("0:7.sock");
         let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o7777, 0o700);
-        assert!(door.let_in().is_none());
+        while door.let_in().is_some() {}
         let _visitor = UnixStream::connect(&path).unwrap();
         assert!(door.let_in().is_some());
+        assert!(door.let_in().is_none());
         drop(door);
         assert!(!directory.exists());
     }
@@ -181,6 +218,7 @@ mod tests {
     fn a_directory_that_is_not_ours_alone_is_none() {
         let directory = place("open");
         fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("somebody's"), "").unwrap();
         fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)).unwrap();
         assert!(Door::open(&directory, 7).is_err());
         fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).unwrap();
@@ -188,6 +226,6 @@ mod tests {
         symlink(&directory, &link).unwrap();
         assert!(Door::open(&link, 7).is_err());
         fs::remove_file(&link).unwrap();
-        fs::remove_dir(&directory).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
     }
 }

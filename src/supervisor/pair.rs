@@ -257,17 +257,12 @@ impl Pair {
 
     /// The worker has ended.
     pub fn worker_ended(&mut self) -> io::Result<()> {
-        let was_looping = self.worker.deaths.is_looping();
         let status = self.worker.reap();
         self.worker.bury();
         self.last_death = Some(format!("worker: {}", describe(status)));
-        if !was_looping {
-            let then = if self.worker.deaths.is_looping() {
-                "again and again; it is started at longer and longer intervals"
-            } else {
-                "and is replaced"
-            };
-            log::warning(format_args!("the worker died ({}), {then}", describe(status)));
+        // One that dies again and again is a matter of its own.
+        if !self.worker.deaths.is_looping() {
+            log::warning(format_args!("the worker died ({}), and is replaced", describe(status)));
         }
         self.relay.kill();
         self.relay.reap();

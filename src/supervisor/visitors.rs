@@ -101,8 +101,10 @@ impl Visitors {
 
     /// Takes note of how relay and worker fare.
     pub fn look_at(&mut self, pair: &Pair) {
-        let last = pair.last_death().unwrap_or("nobody knows of what");
-        let cause = pair.is_dying().then(|| format!("the worker dies again and again ({last})"));
+        let last = pair.last_death().unwrap_or_default();
+        let cause = pair.is_dying().then(|| format!(
+                "the worker died again and again ({last}); it is started at longer and longer intervals"
+            ));
         self.alarms.set(Alarm::CrashLoop, cause);
     }
 

@@ -126,10 +126,10 @@ fn the_kernel_is_told_of_a_name_that_was_missing_and_is_there() {
 #[test]
 fn who_waits_for_a_value_goes_before_a_refresh_of_everything() {
     let mut desk = Desk::new();
-    for number in 0..20 {
+    for number in 0..12 {
         desk.first(&format!("b{number}"), 1);
     }
-    for number in 0..20 {
+    for number in 0..12 {
         desk.refresh(&format!("b{number}"), 100 + number);
     }
     let caller = desk.open("cold");
