@@ -17,6 +17,7 @@ pub mod tls;
 pub mod vault;
 
 pub mod arena;
+pub mod audit;
 pub mod service;
 
 pub mod control;

@@ -7,9 +7,11 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::audit::sink::Destination as Records;
 use crate::cli::access::Access;
 use crate::cli::arguments::Mount;
 use crate::cli::complaint::Complaint;
+use crate::cli::complaint::reason;
 use crate::cli::environment::Environment;
 use crate::cli::option::Key;
 use crate::cli::owner;
@@ -36,6 +38,8 @@ pub struct Config {
     pub check: Check,
     /// Whether values are fetched before anybody comes for them.
     pub prefetch: Prefetch,
+    /// Whether an open that cannot be recorded goes on all the same.
+    pub audit_may_fail: bool,
     /// How messages are written to the way out that is inherited; none are, if there is none.
     pub log: Option<Format>,
     /// How often `-v` was given.
@@ -77,6 +81,8 @@ pub struct Wanted {
     pub room: u64,
     /// Whom the worker runs as, if not as whoever mounts.
     pub run_as: Option<Account>,
+    /// Where opens are recorded, if they are.
+    pub audit: Option<Records>,
     /// Where messages go.
     pub log: Destination,
     /// Whether the command stays while the mount lives.
@@ -102,6 +108,7 @@ pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complai
         room: settings.size(Key::Room)?,
         run_as,
         foreground,
+        audit: settings.parsed(Key::Audit, audit)?.flatten(),
         warnings: warnings(&view, allow_other, own),
         log,
         config: Config {
@@ -110,6 +117,7 @@ pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complai
             view,
             check: settings.parsed(Key::Check, check)?.unwrap_or(Check::On),
             prefetch: settings.parsed(Key::Prefetch, prefetch)?.unwrap_or(Prefetch::No),
+            audit_may_fail: settings.parsed(Key::AuditFailure, audit_failure)?.unwrap_or_default(),
             log: None,
             verbosity: settings.verbosity(),
         },
@@ -173,6 +181,29 @@ fn run_as(
         }
         Some(account) if own.uid == 0 => Ok(Some(account)),
         Some(_) | None => Ok(None),
+    }
+}
+
+fn audit(text: &str) -> Result<Option<Records>, Wrong> {
+    match text {
+        "off" => Ok(None),
+        "journal" => Ok(Some(Records::Journal)),
+        // The supervisor, which opens it, is in no directory of anybody's.
+        _ if text.contains('/') => match std::path::absolute(text) {
+            Ok(path) => Ok(Some(Records::File(path))),
+            Err(error) => Err(Wrong::new(reason(&error))),
+        },
+        _ => Err(Wrong::new("there is no such choice").hint(format!(
+            "audit= takes off, journal or the path of a file: ./{text} for one in this directory"
+        ))),
+    }
+}
+
+fn audit_failure(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "deny" => Ok(false),
+        "allow" => Ok(true),
+        _ => Err(Wrong::new("there is no such choice").hint("audit-failure= takes deny or allow")),
     }
 }
 

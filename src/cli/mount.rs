@@ -51,6 +51,7 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
         format: config.log,
         control: environment.control(),
         verbosity: config.verbosity,
+        audit: wanted.audit,
         progress: progress::show,
     };
     let started = with_messages_to(here.as_ref(), || supervise::start(launch));

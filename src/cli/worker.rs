@@ -12,6 +12,7 @@ use std::thread;
 use rustix::io::Errno;
 use tokio::runtime::Builder;
 
+use crate::audit::teller::Teller;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
 use crate::cli::complaint::reason;
@@ -19,6 +20,7 @@ use crate::cli::config::Check;
 use crate::cli::config::Config;
 use crate::cli::config::Prefetch;
 use crate::control::server;
+use crate::fuse::audit::Audit;
 use crate::fuse::session;
 use crate::log;
 use crate::log::Level;
@@ -92,9 +94,12 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
     let service = Service::start(legacy, vault, tokens, config.policy, names, tell)?;
     listen(service.clone(), Arc::clone(&reports))?;
     server::serve(inherited.visitors, service.clone())?;
+    let may_fail = config.audit_may_fail;
+    let teller = inherited.clerk.map(Teller::begin).transpose()?;
+    let audit = teller.map(|teller| Audit { teller, may_fail });
     let tried = service.clone();
     let prefetch = config.prefetch;
-    session::serve(service, config.view, inherited.session, move || {
+    session::serve(service, config.view, audit, inherited.session, move || {
         tokio::spawn(async move {
             let prefetch = if is_first { prefetch } else { prefetch.min(Prefetch::Behind) };
             let report = ready(&tried, check, prefetch, &reports).await;

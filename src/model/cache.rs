@@ -144,6 +144,12 @@ impl<W, V: Value> Cache<W, V> {
         self.entries.get(name)?.held.as_ref().map(|held| held.version.id)
     }
 
+    /// The secret that an inode is of.
+    #[must_use]
+    pub fn name_of(&self, node: Node) -> Option<&SecretName> {
+        self.tree.inode(node).map(|inode| &inode.name)
+    }
+
     /// Gives up the value that has been idle for the longest. Returns whether there was one.
     pub fn give_up_idle(&mut self, now: Moment) -> bool {
         let idle = self

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::failure::Why;
+use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::refresh::Outcome;
 use crate::model::secret::Version;
@@ -155,6 +156,8 @@ pub struct Sight<V> {
     pub bound: Option<(Version, V)>,
     /// How long the kernel may answer by itself.
     pub ttl: Duration,
+    /// When the vault last confirmed that version, if it is the one that is held.
+    pub verified: Option<Moment>,
 }
 
 /// A name in the directory.

@@ -28,6 +28,7 @@ use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::policy::Policy;
 use crate::model::secret::Secret;
+use crate::model::tree::Node;
 use crate::service::desk::Bulletin;
 use crate::service::keeper::Keeper;
 use crate::service::keeper::Left;
@@ -184,6 +185,12 @@ impl Service {
     #[must_use]
     pub fn since(&self) -> i64 {
         self.0.since
+    }
+
+    /// The secret that an inode is of.
+    #[must_use]
+    pub fn name_of(&self, node: Node) -> Option<SecretName> {
+        self.0.state.lock().cache.name_of(node).cloned()
     }
 
     /// How many names were prefetched, and of how many, once the list is known.

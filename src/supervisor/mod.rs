@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod outstanding;
 
 pub mod interrupt;
+pub mod recording;
 pub mod relay;
 
 pub mod report;

@@ -57,6 +57,8 @@ pub struct Estate {
     pub arena: OwnedFd,
     /// The configuration.
     pub brief: OwnedFd,
+    /// The worker's end of the socket to the clerk, if opens are recorded.
+    pub clerk: Option<OwnedFd>,
     /// As whom the worker runs.
     pub worker: Rights,
 }
@@ -147,13 +149,14 @@ impl Pair {
             self.relay.settle("relay", started, now);
         }
         if self.worker.is_due(now) {
-            let descriptors = [
+            let mut descriptors = vec![
                 (&self.sockets.worker, process::SOCKET),
                 (&self.sockets.reporter, process::REPORTS),
                 (&self.sockets.visited, process::VISITORS),
                 (&self.estate.arena, process::ARENA),
                 (&self.estate.brief, process::BRIEF),
             ];
+            descriptors.extend(self.estate.clerk.iter().map(|clerk| (clerk, process::CLERK)));
             let rights = self.estate.worker;
             // The one before has read it to the end.
             let started = seek(&self.estate.brief, SeekFrom::Start(0))

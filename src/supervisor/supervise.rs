@@ -28,6 +28,7 @@ use rustix::pipe::pipe_with;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::audit::sink::Destination;
 use crate::log;
 use crate::log::Format;
 use crate::supervisor::ending::Ending;
@@ -63,6 +64,8 @@ pub struct Launch {
     pub format: Option<Format>,
     /// The directory of the control socket; there is none, without it.
     pub control: Option<PathBuf>,
+    /// Where opens are recorded, if they are.
+    pub audit: Option<Destination>,
     /// With how many `-v`.
     pub verbosity: u8,
     /// Is told how many values were fetched, and of how many, if that is waited for. The last may
@@ -98,6 +101,7 @@ pub(crate) struct Orders {
     pub(crate) run_as: Option<(u32, u32)>,
     pub(crate) format: Option<Format>,
     pub(crate) control: Option<PathBuf>,
+    pub(crate) audit: Option<Destination>,
     pub(crate) verbosity: u8,
 }
 
@@ -122,6 +126,7 @@ pub fn start(launch: Launch) -> Result<Started, Failed> {
         run_as: launch.run_as,
         format: launch.format,
         control: launch.control,
+        audit: launch.audit,
         verbosity: launch.verbosity,
     };
     if launch.foreground {

@@ -32,6 +32,7 @@ use crate::supervisor::pair::Pair;
 use crate::supervisor::pinning::Pinning;
 use crate::supervisor::process;
 use crate::supervisor::process::Rights;
+use crate::supervisor::recording;
 use crate::supervisor::relay::ROUNDING;
 use crate::supervisor::report::Report;
 use crate::supervisor::report::Warning;
@@ -116,6 +117,7 @@ impl Supervision {
         let arena = store::create(orders.room).map_err(system)?;
         let pinning = Pinning::of(&arena, orders.room).map_err(system)?;
         let worker = Rights::of_worker(orders.run_as).ok_or_else(worker_is_root)?;
+        let clerk = recording::begin(orders)?;
         let claim = Claim::to(&orders.plan.directory);
         let mounted = mount(&orders.plan)?;
         let begin = || {
@@ -124,7 +126,7 @@ impl Supervision {
             chdir("/")?;
             let notifier = Notifier::start(mounted.fuse.try_clone()?)?;
             let fuse = mounted.fuse.try_clone()?;
-            let estate = Estate { fuse, arena, brief, worker };
+            let estate = Estate { fuse, arena, brief, clerk, worker };
             Ok((notifier, Pair::new(estate, orders.open_timeout + GRACE)?))
         };
         let (notifier, pair) = begin().map_err(|error| {

@@ -17,6 +17,8 @@ pub struct Inherited {
     pub arena: OwnedFd,
     /// The socket on which it is handed those who come by the control socket.
     pub visitors: OwnedFd,
+    /// The socket to the clerk, if opens are recorded.
+    pub clerk: Option<OwnedFd>,
     /// The configuration.
     pub brief: OwnedFd,
 }
@@ -32,6 +34,7 @@ pub fn inherited() -> io::Result<Inherited> {
         reports: sys::take_descriptor(process::REPORTS)?,
         visitors: sys::take_descriptor(process::VISITORS)?,
         arena: sys::take_descriptor(process::ARENA)?,
+        clerk: sys::take_descriptor(process::CLERK).ok(),
         brief: sys::take_descriptor(process::BRIEF)?,
     })
 }

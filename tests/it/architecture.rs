@@ -33,13 +33,18 @@ pub(crate) const ROOMS: &[Room] = &[
     ),
     ("arena", &["model", "sys"], &["parking_lot", "rustix"]),
     (
+        "audit",
+        &["clock", "log", "model"],
+        &["libc", "parking_lot", "rustix", "serde", "serde_json"],
+    ),
+    (
         "service",
         &["alarm", "arena", "clock", "http", "identity", "log", "model", "vault"],
         &["parking_lot", "rustix", "serde", "serde_json", "tokio", "zeroize"],
     ),
     (
         "fuse",
-        &["clock", "log", "model", "service"],
+        &["audit", "clock", "log", "model", "service"],
         &["fuser", "glob", "libc", "parking_lot", "rustix", "serde"],
     ),
     (
@@ -49,7 +54,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ),
     (
         "supervisor",
-        &["alarm", "arena", "clock", "control", "log", "model", "sys"],
+        &["alarm", "arena", "audit", "clock", "control", "log", "model", "sys"],
         &["libc", "parking_lot", "rustix", "serde", "serde_json", "zeroize"],
     ),
     ("sys", &[], &["libc", "parking_lot", "rustix"]),
@@ -58,6 +63,7 @@ pub(crate) const ROOMS: &[Room] = &[
         &[
             "alarm",
             "arena",
+            "audit",
             "clock",
             "control",
             "fuse",

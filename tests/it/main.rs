@@ -11,6 +11,7 @@
 
 mod architecture;
 mod ask;
+mod audit;
 mod azure;
 mod caller;
 mod callers;

@@ -132,6 +132,7 @@ pub fn launch(directory: &Path, beginning: Beginning) -> Launch {
         format: Some(Format::Plain),
         control: None,
         verbosity: 0,
+        audit: None,
         progress: |_, _| {},
     }
 }
