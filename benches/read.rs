@@ -58,6 +58,7 @@ fn main() -> ExitCode {
     let mut board = Board::default();
     drop(memory(&mut board, &world, 10, 10, 10.0));
     warm(&mut board, &world);
+    audited(&mut board, &world);
     rotation(&mut board);
     first(&mut board);
     drop(world);
@@ -95,6 +96,23 @@ fn warm(board: &mut Board, world: &World) {
         beside.processes(board, "cat, the whole process", 1.02, &["cat", "size-2k"]);
     });
     untouched(board, world, &mount);
+}
+
+/// What is in use, where each open is recorded in a file.
+fn audited(board: &mut Board, world: &World) {
+    world.vault().put("size-2k", &"v".repeat(2 * KB));
+    let records = world.directory().join("audit");
+    let mount = world.mount(&[&format!("audit={}", records.display())]);
+    let tmpfs = tmpfs(world);
+    world.inside(|| {
+        let value = fs::read(mount.path("size-2k")).unwrap();
+        fs::write(tmpfs.join("size-2k"), value).unwrap();
+        let beside = Beside { mount: mount.directory(), tmpfs: &tmpfs };
+        board.title("warm, with audit=FILE, as a multiple of tmpfs");
+        beside.row(board, "open, read, close", 30.0, "size-2k", open_read_close);
+        beside.row(board, "stat", 1.15, "size-2k", |path| assert!(stat(path).is_ok()));
+        beside.processes(board, "cat, the whole process", 1.2, &["cat", "size-2k"]);
+    });
 }
 
 /// Warm operations, counted where they would be served: the relay does not run, the worker neither.

@@ -25,6 +25,13 @@ pub fn wall() -> i64 {
     clock_gettime(ClockId::Realtime).tv_sec
 }
 
+/// The time of day in milliseconds since 1970. It is shown and never measured with.
+#[must_use]
+pub fn wall_millis() -> i64 {
+    let time = clock_gettime(ClockId::Realtime);
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
+}
+
 /// A number that differs from process to process and from time to time.
 #[must_use]
 pub fn seed() -> u64 {
@@ -51,6 +58,13 @@ pub fn rfc3339(seconds: i64) -> String {
     let year = year_of_era + 400 * era + i64::from(month <= 2);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Milliseconds since 1970 as RFC 3339 has them, in UTC: `2026-11-25T18:00:00.123Z`.
+#[must_use]
+pub fn rfc3339_millis(millis: i64) -> String {
+    let second = rfc3339(millis.div_euclid(1000));
+    format!("{}.{:03}Z", second.trim_end_matches('Z'), millis.rem_euclid(1000))
 }
 
 fn read(clock: ClockId) -> Duration {

@@ -10,13 +10,18 @@ mod der;
 pub mod json;
 pub mod log;
 
+pub mod alarm;
+
 pub mod http;
 pub mod identity;
 pub mod tls;
 pub mod vault;
 
 pub mod arena;
+pub mod audit;
 pub mod service;
+
+pub mod control;
 
 pub mod fuse;
 pub mod supervisor;

@@ -145,13 +145,14 @@ impl Sink {
     }
 
     /// Writes one message. If there is nobody to take it, it is lost.
-    fn write(&self, level: Level, message: &str) {
+    fn write(&self, level: Level, id: Option<&str>, message: &str) {
         let number = level as u8;
         let word = level.word();
         let pid = std::process::id();
         let text = match self.format {
             Format::Journal => {
-                format!("PRIORITY={number}\nSYSLOG_IDENTIFIER=akvfs\nMESSAGE={message}\n")
+                let id = id.map(|id| format!("MESSAGE_ID={id}\n")).unwrap_or_default();
+                format!("PRIORITY={number}\nSYSLOG_IDENTIFIER=akvfs\n{id}MESSAGE={message}\n")
             }
             Format::Syslog => format!("<{}>akvfs[{pid}]: {message}", DAEMON + number),
             Format::Plain => format!("akvfs: {word}: {message}\n"),
@@ -178,22 +179,27 @@ pub fn start(sink: Sink, level: Level) {
 
 /// Says that a promise does not hold.
 pub fn error(message: fmt::Arguments<'_>) {
-    say(Level::Error, message);
+    say(Level::Error, None, message);
 }
 
 /// Says what needs a person, or soon will.
 pub fn warning(message: fmt::Arguments<'_>) {
-    say(Level::Warning, message);
+    say(Level::Warning, None, message);
+}
+
+/// Says what needs a person, under a number by which the journal's readers can find it.
+pub fn alarm(id: &str, message: fmt::Arguments<'_>) {
+    say(Level::Warning, Some(id), message);
 }
 
 /// Says that a state changed.
 pub fn info(message: fmt::Arguments<'_>) {
-    say(Level::Info, message);
+    say(Level::Info, None, message);
 }
 
 /// Says that a request was made.
 pub fn debug(message: fmt::Arguments<'_>) {
-    say(Level::Debug, message);
+    say(Level::Debug, None, message);
 }
 
 /// A text with its control characters escaped: one line, which no terminal takes for a command.
@@ -210,11 +216,11 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-fn say(level: Level, message: fmt::Arguments<'_>) {
+fn say(level: Level, id: Option<&str>, message: fmt::Arguments<'_>) {
     if let Some((sink, least)) = LOG.get()
         && level <= *least
     {
-        sink.write(level, &one_line(&message.to_string()));
+        sink.write(level, id, &one_line(&message.to_string()));
     }
 }
 
@@ -235,7 +241,7 @@ mod tests {
 
     fn received(format: Format, level: Level, message: &str) -> String {
         let (ours, theirs) = UnixDatagram::pair().unwrap();
-        Sink::inherited(format, ours.into()).write(level, message);
+        Sink::inherited(format, ours.into()).write(level, None, message);
         let mut buffer = [0; 200];
         let length = theirs.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
@@ -256,7 +262,7 @@ mod tests {
         let (ours, _theirs) = UnixDatagram::pair().unwrap();
         let sink = Sink::inherited(Format::Journal, ours.into());
         for _ in 0..10_000 {
-            sink.write(Level::Info, "more than a socket holds");
+            sink.write(Level::Info, None, "more than a socket holds");
         }
     }
 
@@ -273,7 +279,7 @@ mod tests {
         let path = home.join("log");
         for message in ["one", "two"] {
             let sink = Sink::open(&Destination::File(path.clone())).unwrap().unwrap();
-            sink.write(Level::Error, message);
+            sink.write(Level::Error, None, message);
         }
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);

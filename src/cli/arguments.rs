@@ -35,6 +35,12 @@ pub enum Order {
     Get(Get),
     /// List names.
     List(List),
+    /// Say how mounts stand.
+    Status(Status),
+    /// Have the vault asked now.
+    Refresh(Refresh),
+    /// Tell what changes.
+    Watch(Watch),
     /// Print this, which is help or a version.
     Print(String),
     /// Print the manual page.
@@ -85,6 +91,35 @@ pub struct List {
     pub json: bool,
     /// The options.
     pub settings: Settings,
+}
+
+/// `akvfs status [DIR]`.
+#[derive(Debug)]
+pub struct Status {
+    /// The directory, as typed; every mount there is, without one.
+    pub directory: Option<PathBuf>,
+    /// Whether as JSON.
+    pub json: bool,
+}
+
+/// `akvfs refresh DIR [SECRET...]`.
+#[derive(Debug)]
+pub struct Refresh {
+    /// The directory, as typed.
+    pub directory: PathBuf,
+    /// The secrets, as typed; all in use, if there are none.
+    pub secrets: Vec<String>,
+}
+
+/// `akvfs watch DIR [SECRET...] [-- COMMAND [ARG...]]`.
+#[derive(Debug)]
+pub struct Watch {
+    /// The directory, as typed.
+    pub directory: PathBuf,
+    /// The secrets, as typed; all in use, if there are none.
+    pub secrets: Vec<String>,
+    /// What to run for each change, with its arguments; without it, a line is written.
+    pub command: Vec<OsString>,
 }
 
 /// Sorts the arguments, the program's own name first.
@@ -146,6 +181,18 @@ fn command(arguments: Vec<OsString>) -> Result<Order, Complaint> {
             json: found.get_flag("json"),
             settings: long_options(Command::List, found),
         })),
+        Some(("status", found)) => Ok(Order::Status(Status {
+            directory: found.get_one("directory").cloned(),
+            json: found.get_flag("json"),
+        })),
+        Some(("refresh", found)) => {
+            Ok(Order::Refresh(Refresh { directory: directory(found), secrets: secrets(found) }))
+        }
+        Some(("watch", found)) => Ok(Order::Watch(Watch {
+            directory: directory(found),
+            secrets: secrets(found),
+            command: found.get_many("command").unwrap_or_default().cloned().collect(),
+        })),
         _ => Err(no_command()),
     }
 }
@@ -195,6 +242,10 @@ fn long_options(command: Command, found: &ArgMatches) -> Settings {
 
 fn text(found: &ArgMatches, name: &str) -> String {
     found.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
+fn secrets(found: &ArgMatches) -> Vec<String> {
+    found.get_many("secrets").unwrap_or_default().cloned().collect()
 }
 
 fn directory(found: &ArgMatches) -> PathBuf {
@@ -318,9 +369,15 @@ fn usage(command: Option<&str>) -> String {
             "akvfs get VAULT SECRET; a SECRET with a dash in front comes after --".into()
         }
         Some("list") => "akvfs list VAULT [--json]".to_owned(),
+        Some("status") => "akvfs status [DIR] [--json]".to_owned(),
+        Some("refresh") => {
+            "akvfs refresh DIR [SECRET...]; a SECRET with a dash in front comes after --".into()
+        }
+        Some("watch") => "akvfs watch DIR [SECRET...] [-- COMMAND [ARG...]]".to_owned(),
         _ => "akvfs help tells what can be typed".to_owned(),
     }
 }
 
-const COMMANDS: [&str; 5] = ["mount", "unmount", "get", "list", "help"];
+const COMMANDS: [&str; 8] =
+    ["mount", "unmount", "get", "list", "status", "refresh", "watch", "help"];
 const MOUNT_HELPERS: [&str; 2] = ["mount.akvfs", "mount.fuse.akvfs"];

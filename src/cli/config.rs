@@ -7,11 +7,13 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::audit::sink::Destination as Records;
 use crate::cli::access;
 use crate::cli::access::Access;
 use crate::cli::arguments::Mount;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
+use crate::cli::complaint::reason;
 use crate::cli::option::Key;
 use crate::cli::owner;
 use crate::cli::owner::Account;
@@ -39,6 +41,8 @@ pub struct Config {
     pub check: Check,
     /// Whether values are fetched before anybody comes for them.
     pub prefetch: Prefetch,
+    /// Whether an open that cannot be recorded goes on all the same.
+    pub audit_may_fail: bool,
     /// How messages are written to the way out that is inherited; none are, if there is none.
     pub log: Option<Format>,
     /// How often `-v` was given.
@@ -80,6 +84,8 @@ pub struct Wanted {
     pub room: u64,
     /// Whom the worker runs as, if not as whoever mounts.
     pub run_as: Option<Account>,
+    /// Where opens are recorded, if they are.
+    pub audit: Option<Records>,
     /// Where messages go.
     pub log: Destination,
     /// Whether the command stays while the mount lives.
@@ -121,6 +127,7 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
         room: settings.size(Key::Room)?,
         run_as,
         foreground,
+        audit: settings.parsed(Key::Audit, audit)?.flatten(),
         warnings: warnings(&view, allow_other, own),
         log,
         config: Config {
@@ -129,6 +136,7 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
             view,
             check: settings.parsed(Key::Check, check)?.unwrap_or(Check::On),
             prefetch: settings.parsed(Key::Prefetch, prefetch)?.unwrap_or(Prefetch::No),
+            audit_may_fail: settings.parsed(Key::AuditFailure, audit_failure)?.unwrap_or_default(),
             log: None,
             verbosity: settings.verbosity(),
         },
@@ -202,6 +210,29 @@ fn run_as(
         }
         Some(account) if own.uid == 0 => Ok(Some(account)),
         Some(_) | None => Ok(None),
+    }
+}
+
+fn audit(text: &str) -> Result<Option<Records>, Wrong> {
+    match text {
+        "off" => Ok(None),
+        "journal" => Ok(Some(Records::Journal)),
+        // The supervisor, which opens it, is in no directory of anybody's.
+        _ if text.contains('/') => match std::path::absolute(text) {
+            Ok(path) => Ok(Some(Records::File(path))),
+            Err(error) => Err(Wrong::new(reason(&error))),
+        },
+        _ => Err(Wrong::new("there is no such choice").hint(format!(
+            "audit= takes off, journal or the path of a file: ./{text} for one in this directory"
+        ))),
+    }
+}
+
+fn audit_failure(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "deny" => Ok(false),
+        "allow" => Ok(true),
+        _ => Err(Wrong::new("there is no such choice").hint("audit-failure= takes deny or allow")),
     }
 }
 

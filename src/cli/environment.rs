@@ -10,9 +10,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::complaint::Complaint;
+use crate::cli::owner::Account;
 use crate::identity::azure_cli::Program;
 use crate::identity::surroundings::Surroundings;
 use crate::model::secret::SecretBytes;
+
+/// Where the control sockets of our own mounts are. A user who has no directory for such things has
+/// none.
+pub fn control() -> Result<Option<PathBuf>, Complaint> {
+    let user = Account::own().uid;
+    let usual = control_of(user);
+    Ok(match text("XDG_RUNTIME_DIR")? {
+        Some(runtime) if user != 0 => Some(Path::new(&runtime).join("akvfs")),
+        Some(_) | None => Some(usual).filter(|usual| usual.parent().is_some_and(Path::is_dir)),
+    })
+}
+
+/// Where the control sockets of a user's mounts are, if that is how it is on this machine.
+#[must_use]
+pub fn control_of(user: u32) -> PathBuf {
+    match user {
+        0 => PathBuf::from("/run/akvfs"),
+        user => PathBuf::from(format!("/run/user/{user}/akvfs")),
+    }
+}
 
 /// Gathers the facts.
 pub fn read() -> Result<Surroundings, Complaint> {

@@ -1,5 +1,6 @@
 //! The commands and their arguments, as clap wants them told: built from the table of options.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Arg;
@@ -22,7 +23,7 @@ pub fn program() -> Clap {
         .disable_help_subcommand(false)
         .args_override_self(true)
         .after_help(AFTER_HELP)
-        .subcommands([mount(), unmount(), get(), list()])
+        .subcommands([mount(), unmount(), get(), list(), status(), refresh(), watch()])
 }
 
 /// mount(8)'s helper: `mount.akvfs VAULT DIR [-sfnv] [-N namespace] [-o options] [-t type]`.
@@ -87,6 +88,46 @@ fn list() -> Clap {
     with_options(command, Command::List)
 }
 
+fn status() -> Clap {
+    Clap::new("status")
+        .about("Say how mounts stand: each secret's version and state, and what is amiss")
+        .arg(directory().required(false).help("which; all that may be asked, without it"))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("all that is known, as JSON"),
+        )
+}
+
+fn refresh() -> Clap {
+    Clap::new("refresh")
+        .about("Ask the vault now; returns once files are as it says")
+        .arg(directory().help("which mount"))
+        .arg(secrets())
+}
+
+fn watch() -> Clap {
+    Clap::new("watch")
+        .about("Write a line, or run a command, for each new version and each refusal")
+        .override_usage("akvfs watch DIR [SECRET]... [-- COMMAND [ARG]...]")
+        .arg(directory().help("which mount"))
+        .arg(secrets())
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .last(true)
+                .num_args(1..)
+                .value_parser(value_parser!(OsString))
+                .help("what to run, with its arguments"),
+        )
+        .after_help(AFTER_WATCH)
+}
+
+fn secrets() -> Arg {
+    Arg::new("secrets").value_name("SECRET").num_args(0..).help("which; all in use, without it")
+}
+
 fn with_options(clap: Clap, command: Command) -> Clap {
     Opt::of(command).fold(clap, |clap, opt| clap.arg(long_option(opt)))
 }
@@ -148,6 +189,11 @@ Exit codes: 0, 1 wrong command line, 2 this machine, 3 not found, 4 refused or n
 const AFTER_MOUNT: &str = "\
 Durations are 30s, 5m, 1h or 8d; sizes 64M or 1G. A long option beats a mount option.
   akvfs mount my-vault /mnt/vault -o allow_other,gid=ftp,mode=0440";
+
+const AFTER_WATCH: &str = "\
+A command is run with AKVFS_SECRET, AKVFS_STATE and AKVFS_VERSION in its environment, one at a
+time. It ends when the mount does.
+  akvfs watch /mnt/vault ftpadmin -- systemctl reload vsftpd";
 
 const AFTER_GET: &str = "\
 A secret's URL, as the portal shows it, stands for both:

@@ -28,10 +28,14 @@ pub mod get;
 pub mod list;
 pub mod manual;
 pub mod mount;
+pub mod refresh;
+pub mod status;
 pub mod unmount;
+pub mod watch;
 pub mod worker;
 
 pub mod patience;
+pub mod reach;
 pub mod verbosity;
 
 pub mod complaint;

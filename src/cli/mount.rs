@@ -54,7 +54,9 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
         foreground: wanted.foreground,
         log: there,
         format: config.log,
+        control: environment::control()?,
         verbosity: config.verbosity,
+        audit: wanted.audit,
         progress: progress::show,
     };
     let started = with_messages_to(here.as_ref(), || supervise::start(launch));

@@ -51,6 +51,10 @@ pub enum Key {
     AllowOther,
     /// Whether a line feed is added.
     Newline,
+    /// Where opens are recorded.
+    Audit,
+    /// What becomes of an open that cannot be recorded.
+    AuditFailure,
     /// Whom the worker runs as.
     RunAs,
     /// Where messages go.

@@ -12,7 +12,7 @@ use crate::cli::option::Kind;
 use crate::cli::option::Opt;
 
 /// Every option there is, in the order in which the help shows them.
-pub const OPTIONS: [Opt; 26] = [
+pub const OPTIONS: [Opt; 28] = [
     Opt {
         key: Key::Identity,
         name: "identity",
@@ -233,6 +233,26 @@ pub const OPTIONS: [Opt; 26] = [
         group: Group::Files,
         commands: &[Command::Mount, Command::Get],
         help: "end a value in a line feed if it is not empty and has none",
+    },
+    Opt {
+        key: Key::Audit,
+        name: "audit",
+        letter: None,
+        kind: Kind::Text("off|journal|FILE"),
+        default: Some("off"),
+        group: Group::Process,
+        commands: &MOUNTING,
+        help: "record each open, a line of JSON before the caller has its descriptor",
+    },
+    Opt {
+        key: Key::AuditFailure,
+        name: "audit-failure",
+        letter: None,
+        kind: Kind::OneOf(&["deny", "allow"]),
+        default: Some("deny"),
+        group: Group::Process,
+        commands: &MOUNTING,
+        help: "what becomes of an open that cannot be recorded",
     },
     Opt {
         key: Key::RunAs,

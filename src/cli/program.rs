@@ -11,7 +11,10 @@ use crate::cli::list;
 use crate::cli::manual;
 use crate::cli::mount;
 use crate::cli::output;
+use crate::cli::refresh;
+use crate::cli::status;
 use crate::cli::unmount;
+use crate::cli::watch;
 use crate::cli::worker;
 use crate::supervisor::relay;
 use crate::supervisor::supervise;
@@ -45,5 +48,8 @@ fn carry_out(order: Order) -> Result<(), Complaint> {
         Order::List(order) => list::run(&order),
         Order::Mount(order) => mount::run(&order),
         Order::Unmount(order) => unmount::run(&order),
+        Order::Status(order) => status::run(&order),
+        Order::Refresh(order) => refresh::run(&order),
+        Order::Watch(order) => watch::run(&order),
     }
 }

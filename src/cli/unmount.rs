@@ -2,6 +2,8 @@
 
 use crate::cli::arguments::Unmount;
 use crate::cli::complaint::Complaint;
+use crate::cli::environment;
+use crate::supervisor::door;
 use crate::supervisor::unmount;
 use crate::supervisor::unmount::How;
 
@@ -13,5 +15,9 @@ pub fn run(order: &Unmount) -> Result<(), Complaint> {
         (false, false) => How::Politely,
     };
     unmount::unmount(&order.directory, how)?;
+    // What processes that were killed left there.
+    if let Some(control) = environment::control()? {
+        door::sweep(&control);
+    }
     Ok(())
 }

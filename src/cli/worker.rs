@@ -12,6 +12,7 @@ use std::thread;
 use rustix::io::Errno;
 use tokio::runtime::Builder;
 
+use crate::audit::teller::Teller;
 use crate::cli::brief;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
@@ -19,13 +20,13 @@ use crate::cli::complaint::reason;
 use crate::cli::config::Check;
 use crate::cli::config::Config;
 use crate::cli::config::Prefetch;
+use crate::control::server;
+use crate::fuse::audit::Audit;
 use crate::fuse::session;
 use crate::log;
 use crate::log::Level;
 use crate::log::Sink;
-use crate::model::event::Event;
 use crate::model::event::Notice;
-use crate::model::tree::Node;
 use crate::service::server::Legacy;
 use crate::service::server::Names;
 use crate::service::server::News;
@@ -95,9 +96,13 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
     };
     let service = Service::start(legacy, vault, tokens, config.policy, names, tell)?;
     listen(service.clone(), Arc::clone(&reports))?;
+    server::serve(inherited.visitors, service.clone())?;
+    let may_fail = config.audit_may_fail;
+    let teller = inherited.clerk.map(Teller::begin).transpose()?;
+    let audit = teller.map(|teller| Audit { teller, may_fail });
     let tried = service.clone();
     let prefetch = config.prefetch;
-    session::serve(service, config.view, inherited.session, move || {
+    session::serve(service, config.view, audit, inherited.session, move || {
         tokio::spawn(async move {
             let prefetch = if is_first { prefetch } else { prefetch.min(Prefetch::Behind) };
             let report = ready(&tried, check, prefetch, &reports).await;
@@ -148,10 +153,7 @@ async fn ready(service: &Service, check: Check, prefetch: Prefetch, reports: &Ow
 fn listen(service: Service, reports: Arc<OwnedFd>) -> io::Result<()> {
     thread::Builder::new().name("told".to_owned()).spawn(move || {
         while let Ok(told) = Told::receive(&*reports) {
-            if told.serial != 0 {
-                let held = told.errno != Errno::NOENT.raw_os_error();
-                service.handle(Event::Told { node: Node(told.serial), held });
-            }
+            service.told(told.serial, told.errno != Errno::NOENT.raw_os_error());
         }
     })?;
     Ok(())

@@ -38,6 +38,7 @@ use fuser::TimeOrNow;
 use fuser::WriteFlags;
 
 use crate::fuse::attr;
+use crate::fuse::audit::Audit;
 use crate::fuse::reply;
 use crate::fuse::view::Filter;
 use crate::fuse::view::View;
@@ -53,14 +54,15 @@ pub struct Mount {
     service: Service,
     view: Arc<View>,
     filter: Filter,
+    audit: Option<Audit>,
 }
 
 impl Mount {
-    /// A view of a served cache.
+    /// A view of a served cache, whose opens are recorded or not.
     #[must_use]
-    pub fn new(service: Service, view: View) -> Self {
+    pub fn new(service: Service, view: View, audit: Option<Audit>) -> Self {
         let filter = view.filter();
-        Self { service, view: Arc::new(view), filter }
+        Self { service, view: Arc::new(view), filter, audit }
     }
 
     /// The secret that a name can mean here. A name that no secret can have, or that is not shown,
@@ -108,7 +110,7 @@ impl Filesystem for Mount {
 
     fn getattr(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: Option<FileHandle>,
         reply: ReplyAttr,
@@ -119,12 +121,19 @@ impl Filesystem for Mount {
             let ttl = self.service.policy().kernel_ttl();
             return reply.attr(&ttl, &attr::directory(&self.view, self.service.since()));
         }
-        let to = reply::attributes(&self.view, reply);
-        self.service.handle(Event::Attributes { node: Node(ino.0), to });
+        let node = Node(ino.0);
+        let mut to = reply::attributes(&self.view, reply);
+        if let Some(audit) = &self.audit {
+            to = audit.attributes(&self.service, request, node, to);
+        }
+        self.service.handle(Event::Attributes { node, to });
     }
 
-    fn open(&self, _request: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.error(Errno::ENOSYS);
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match &self.audit {
+            Some(audit) => audit.open(&self.service, request, ino, flags, reply),
+            None => reply.error(Errno::ENOSYS),
+        }
     }
 
     fn read(

@@ -9,5 +9,6 @@ pub mod filesystem;
 pub mod reply;
 
 pub mod attr;
+pub mod audit;
 pub mod errno;
 pub mod view;

@@ -103,7 +103,8 @@ fn shown(view: &View, sight: &Sight<Stored>) -> fuser::FileAttr {
     attr::secret(view, sight.node, sized)
 }
 
-fn unexpected(answer: &Answer<Stored>) -> Errno {
+/// The error of an answer that is not what was hoped for.
+pub(super) fn unexpected<V>(answer: &Answer<V>) -> Errno {
     match answer {
         Answer::No(why) => errno(*why),
         // An inode that no longer means anything: the kernel looks its name up again.
@@ -113,6 +114,7 @@ fn unexpected(answer: &Answer<Stored>) -> Errno {
         | Answer::Attributes(_)
         | Answer::Bytes(_)
         | Answer::Ready
-        | Answer::Names(_) => Errno::EIO,
+        | Answer::Names(_)
+        | Answer::Refreshed(_) => Errno::EIO,
     }
 }

@@ -7,6 +7,7 @@ use fuser::Config;
 use fuser::Session;
 use fuser::SessionACL;
 
+use crate::fuse::audit::Audit;
 use crate::fuse::filesystem::Mount;
 use crate::fuse::view::View;
 use crate::service::server::Service;
@@ -19,11 +20,12 @@ use crate::service::server::Service;
 pub fn serve(
     service: Service,
     view: View,
+    audit: Option<Audit>,
     socket: OwnedFd,
     ready: impl FnOnce(),
 ) -> io::Result<()> {
-    let session =
-        Session::from_fd(Mount::new(service, view), socket, SessionACL::All, Config::default())?;
+    let mount = Mount::new(service, view, audit);
+    let session = Session::from_fd(mount, socket, SessionACL::All, Config::default())?;
     ready();
     session.run()
 }

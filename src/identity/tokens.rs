@@ -125,6 +125,12 @@ impl Tokens {
         self.0.source.kept().or_else(|| self.0.state.lock().kept.clone())
     }
 
+    /// Until when the token that is held is good, if one is.
+    #[must_use]
+    pub fn expires(&self) -> Option<Moment> {
+        self.0.state.lock().held.as_ref().map(|held| held.expires())
+    }
+
     fn look(&self, now: Moment) -> Result<Arc<Token>, Waiting> {
         let mut state = self.0.state.lock();
         let held = state.held.clone().filter(|held| now < held.expires());

@@ -4,6 +4,7 @@
 //! what is in use, nothing served past `stale`, a refusal within one refresh, one request under
 //! way for a name. It knows no clock, no vault and no kernel; it is told and it tells.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -52,6 +53,9 @@ pub struct Cache<W, V> {
     pub(super) unheard_of: VecDeque<Moment>,
     /// When everything in use was last suspected to be refused.
     pub(super) suspected: Option<Moment>,
+    /// The names in use whose value went because it was not confirmed for `stale`, and when the
+    /// vault was last asked for it in vain.
+    pub(super) lost: BTreeMap<SecretName, Moment>,
     /// The names that changed since a later worker was last provided for.
     pub(super) changed: Vec<SecretName>,
 }
@@ -89,6 +93,7 @@ impl<W, V: Value> Cache<W, V> {
             refused: VecDeque::new(),
             unheard_of: VecDeque::new(),
             suspected: None,
+            lost: BTreeMap::new(),
             changed: Vec::new(),
         }
     }
@@ -115,6 +120,9 @@ impl<W, V: Value> Cache<W, V> {
             }
             Event::Prefetch { to } => self.prefetch(now, to),
             Event::ListDenied => self.listing.denied = Some(now),
+            Event::Refresh { name, to } => self.refresh(now, name, to),
+            Event::RefreshListing { to } => self.refresh_listing(now, to, &mut effects),
+            Event::Watch { name, to } => self.watch(now, name, to, &mut effects),
             Event::Slept => self.tell_all(&mut effects),
             Event::Tick => {}
         }
@@ -134,6 +142,12 @@ impl<W, V: Value> Cache<W, V> {
     #[must_use]
     pub fn holds(&self, name: &SecretName) -> Option<VersionId> {
         self.entries.get(name)?.held.as_ref().map(|held| held.version.id)
+    }
+
+    /// The secret that an inode is of.
+    #[must_use]
+    pub fn name_of(&self, node: Node) -> Option<&SecretName> {
+        self.tree.inode(node).map(|inode| &inode.name)
     }
 
     /// Gives up the value that has been idle for the longest. Returns whether there was one.
@@ -158,7 +172,7 @@ impl<W, V: Value> Cache<W, V> {
             match wish {
                 Wish::Name(name) => match self.entries.get_mut(&name) {
                     Some(entry) if entry.wanted() => {
-                        entry.asking = Some(now);
+                        entry.sent(now);
                         if entry.ahead == Ahead::Wanted {
                             entry.ahead = Ahead::Asked;
                         }
@@ -192,9 +206,11 @@ impl<W, V: Value> Cache<W, V> {
         }
         if entry.held.is_some() && entry.servable(now, &self.policy).is_none() {
             entry.held = None;
+            self.lost(now, name);
             self.withdrawn(name, effects);
         }
         self.end_patience(now, name, effects);
+        self.end_search(now, name, effects);
         let Some(entry) = self.entries.get_mut(name) else {
             return;
         };
@@ -217,11 +233,11 @@ impl<W, V: Value> Cache<W, V> {
         if entry.unused_for(now, self.policy.held_for()) {
             entry.held = None;
         }
-        if entry.held.is_none() && entry.waiters.is_empty() {
+        if entry.held.is_none() && entry.waiters.is_empty() && entry.seekers.is_empty() {
             entry.next = None;
         }
         if entry.asking.is_none() && entry.next.is_some_and(|next| next <= now) {
-            let waits = entry.in_doubt() || !entry.awake || !entry.waiters.is_empty();
+            let waits = entry.in_doubt() || !entry.awake || entry.is_sought();
             let later = self.walk_may_confirm(now).filter(|_| !waits);
             if let Some(entry) = self.entries.get_mut(name) {
                 entry.next = later;

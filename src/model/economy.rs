@@ -30,7 +30,7 @@ pub enum Pages {
 impl Pages {
     /// What a walk is expected to cost. The length of a list that was not walked to its end is
     /// guessed, twice as long as what was seen of it; one that was never seen is tried.
-    fn cost(self) -> u32 {
+    pub(super) fn cost(self) -> u32 {
         match self {
             Self::Exactly(pages) => pages.max(1),
             Self::MoreThan(pages) => pages.saturating_mul(2).max(1),

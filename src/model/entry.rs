@@ -15,6 +15,8 @@ use crate::model::name::VersionId;
 use crate::model::policy::MISSING_FOR;
 use crate::model::policy::NO_GOING_BACK;
 use crate::model::policy::Policy;
+use crate::model::refresh::Seeker;
+use crate::model::refresh::first_over;
 use crate::model::secret::Version;
 use crate::model::tree::Node;
 
@@ -51,6 +53,8 @@ pub struct Entry<W, V> {
     pub ahead: Ahead,
     /// The callers that wait.
     pub waiters: Vec<Waiter<W>>,
+    /// Those who want the vault's word on it now.
+    pub seekers: Vec<Seeker<W>>,
     /// Under which time the entry stands in the cache's agenda.
     pub agenda: Option<Moment>,
 }
@@ -156,6 +160,7 @@ impl<W, V> Entry<W, V> {
             next: None,
             ahead: Ahead::No,
             waiters: Vec::new(),
+            seekers: Vec::new(),
             agenda: None,
         }
     }
@@ -252,13 +257,15 @@ impl<W, V> Entry<W, V> {
         let next = self.next.filter(|_| self.asking.is_none());
         let verdict = self.verdict.map(|verdict| verdict.until);
         let forgotten = self.empty().then(|| self.lingers(policy));
-        [patience, over, idle, kept, next, verdict, forgotten].into_iter().flatten().min()
+        let sought = first_over(&self.seekers, policy.open_timeout);
+        [patience, over, idle, kept, next, verdict, forgotten, sought].into_iter().flatten().min()
     }
 
     /// Whether an answer about the name is of use to anybody.
     #[must_use]
     pub fn wanted(&self) -> bool {
-        !self.waiters.is_empty() || self.held.is_some() || self.ahead == Ahead::Wanted
+        let sought = !self.waiters.is_empty() || !self.seekers.is_empty();
+        sought || self.held.is_some() || self.ahead == Ahead::Wanted
     }
 
     /// Whether there is nothing left to know.
@@ -267,6 +274,7 @@ impl<W, V> Entry<W, V> {
         self.held.is_none()
             && self.verdict.is_none()
             && self.waiters.is_empty()
+            && self.seekers.is_empty()
             && self.asking.is_none()
             && self.ahead != Ahead::Wanted
     }

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::model::failure::Why;
+use crate::model::moment::Moment;
 use crate::model::name::SecretName;
+use crate::model::refresh::Outcome;
 use crate::model::secret::Version;
 use crate::model::tree::Node;
 
@@ -43,6 +45,12 @@ pub enum Event<W, V> {
     Prefetch { to: Option<W> },
     /// The vault refused its list to somebody else than a walk.
     ListDenied,
+    /// Somebody wants the vault's word on a name now.
+    Refresh { name: SecretName, to: W },
+    /// Somebody wants the directory to be as the vault's list is now.
+    RefreshListing { to: W },
+    /// Somebody watches a name, and says so once a refresh. The answer tells nothing.
+    Watch { name: SecretName, to: W },
     /// The machine slept: what the kernel holds may be older than its clock says.
     Slept,
     /// It is later than it was.
@@ -131,6 +139,8 @@ pub enum Answer<V> {
     Ready,
     /// Names, and the cookie that each is continued from.
     Names(Vec<Listed>),
+    /// What came of a refresh.
+    Refreshed(Outcome),
     /// There is no value, and why.
     No(Why),
     /// No such inode.
@@ -146,6 +156,8 @@ pub struct Sight<V> {
     pub bound: Option<(Version, V)>,
     /// How long the kernel may answer by itself.
     pub ttl: Duration,
+    /// When the vault last confirmed that version, if it is the one that is held.
+    pub verified: Option<Moment>,
 }
 
 /// A name in the directory.

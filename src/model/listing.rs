@@ -11,6 +11,8 @@ use crate::model::failure::Why;
 use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::policy::Policy;
+use crate::model::queue::Class;
+use crate::model::refresh::Seeker;
 use crate::model::secret::Version;
 use crate::model::tree::Node;
 
@@ -49,6 +51,8 @@ pub struct Listing<W> {
     pub failures: u32,
     /// Who waits for the first walk.
     pub waiters: Vec<(W, Moment)>,
+    /// Who wants it as it is now.
+    pub seekers: Vec<Seeker<W>>,
     /// Whether something changed that a later worker must know.
     pub changed: bool,
 }
@@ -119,6 +123,7 @@ impl<W> Default for Listing<W> {
             failed: None,
             failures: 0,
             waiters: Vec::new(),
+            seekers: Vec::new(),
             changed: false,
         }
     }
@@ -135,6 +140,22 @@ impl<W> Listing<W> {
     #[must_use]
     pub fn pause(&self, now: Moment) -> Option<Moment> {
         self.next.filter(|next| self.failures > 0 && *next > now)
+    }
+
+    /// Whether somebody waits for a walk.
+    #[must_use]
+    pub fn is_sought(&self) -> bool {
+        !self.waiters.is_empty() || !self.seekers.is_empty()
+    }
+
+    /// How urgent a walk is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match (self.waiters.is_empty(), self.seekers.is_empty()) {
+            (false, _) => Class::Waited,
+            (true, false) => Class::Refresh,
+            (true, true) => Class::Background,
+        }
     }
 
     /// Takes the result of a walk that ended.

@@ -26,6 +26,9 @@ pub mod tree;
 
 pub mod record;
 
+pub mod refresh;
+pub mod status;
+
 pub mod backoff;
 pub mod budget;
 pub mod dates;

@@ -23,6 +23,8 @@ pub enum Class {
     Idle,
     /// Nobody waits, and the name is in use.
     Background,
+    /// Somebody at a command line waits to hear whether it changed.
+    Refresh,
     /// Somebody waits for a name that a fresh listing does not hold.
     Stranger,
     /// Somebody waits.
@@ -46,6 +48,7 @@ pub struct Queue {
     held: VecDeque<Wish>,
     waited: VecDeque<Wish>,
     strangers: VecDeque<Wish>,
+    refresh: VecDeque<Wish>,
     background: VecDeque<Wish>,
     idle: VecDeque<Wish>,
     ahead: VecDeque<Wish>,
@@ -65,6 +68,7 @@ impl Default for Queue {
             held: VecDeque::new(),
             waited: VecDeque::new(),
             strangers: VecDeque::new(),
+            refresh: VecDeque::new(),
             background: VecDeque::new(),
             idle: VecDeque::new(),
             ahead: VecDeque::new(),
@@ -144,7 +148,7 @@ impl Queue {
         let waited = class > Class::Background;
         let ready = backoff.ready(now, waited).max(self.bucket.ready(now));
         Some(match class {
-            Class::Held | Class::Waited | Class::Background | Class::Idle => ready,
+            Class::Held | Class::Waited | Class::Refresh | Class::Background | Class::Idle => ready,
             Class::Stranger => ready.max(self.strange.ready(now)),
             Class::Ahead => ready.max(self.bucket.half(now)),
         })
@@ -166,6 +170,7 @@ impl Queue {
             Class::Held => &mut self.held,
             Class::Waited => &mut self.waited,
             Class::Stranger => &mut self.strangers,
+            Class::Refresh => &mut self.refresh,
             Class::Background => &mut self.background,
             Class::Idle => &mut self.idle,
             Class::Ahead => &mut self.ahead,
@@ -174,8 +179,15 @@ impl Queue {
 }
 
 /// The most urgent first.
-const CLASSES: [Class; 6] =
-    [Class::Held, Class::Waited, Class::Stranger, Class::Background, Class::Idle, Class::Ahead];
+const CLASSES: [Class; 7] = [
+    Class::Held,
+    Class::Waited,
+    Class::Stranger,
+    Class::Refresh,
+    Class::Background,
+    Class::Idle,
+    Class::Ahead,
+];
 
 /// Those who wait have so many turns, then a name in use has one.
 const TURNS_WAITED: u32 = 3;

@@ -172,8 +172,13 @@ impl<W, V: Value> Cache<W, V> {
     }
 
     pub(super) fn sight(&self, node: Node, ttl: Duration) -> Option<Sight<V>> {
-        let bound = self.tree.inode(node)?.bound.clone();
-        Some(Sight { node, bound, ttl })
+        let inode = self.tree.inode(node)?;
+        let bound = inode.bound.clone();
+        let held = self.entries.get(&inode.name).and_then(|entry| entry.held.as_ref());
+        let held = held.filter(|held| {
+            bound.as_ref().is_some_and(|(version, _)| version.id == held.version.id)
+        });
+        Some(Sight { node, bound, ttl, verified: held.map(|held| held.verified) })
     }
 
     pub(super) fn forget(&mut self, node: Node, lookups: u64, effects: &mut Effects<W, V>) {
@@ -252,6 +257,7 @@ impl<W, V: Value> Cache<W, V> {
         };
         let class = if entry.waiters.is_empty() {
             match entry.ahead {
+                _ if !entry.seekers.is_empty() => Class::Refresh,
                 Ahead::Wanted => Class::Ahead,
                 Ahead::No | Ahead::Asked if entry.awake => Class::Background,
                 Ahead::No | Ahead::Asked => Class::Idle,

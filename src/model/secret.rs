@@ -1,7 +1,9 @@
 //! A secret's value, and what the vault says about it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -56,6 +58,21 @@ pub struct Version {
     pub not_before: Option<i64>,
     /// When it is meant to end (`exp`), if the vault says so.
     pub expires: Option<i64>,
+    /// What else is said of it, which decides nothing.
+    #[serde(default)]
+    pub about: Arc<About>,
+}
+
+/// What the vault says of a version, and a person may want to know.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct About {
+    /// What the value is said to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Its tags.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A secret as the vault returns it: one version, whole.

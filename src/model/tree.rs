@@ -276,6 +276,7 @@ mod tests {
             updated: 0,
             not_before: None,
             expires: None,
+            about: Default::default(),
         };
         tree.bind(Node(2), &version("1"), &1);
         tree.bind(Node(2), &version("2"), &2);

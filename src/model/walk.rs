@@ -25,6 +25,8 @@ use crate::model::policy::LISTED_AT_ONCE;
 use crate::model::policy::STRANGERS_PAGES;
 use crate::model::queue::Class;
 use crate::model::queue::Wish;
+use crate::model::refresh::Outcome;
+use crate::model::refresh::first_over;
 
 impl<W, V: Value> Cache<W, V> {
     pub(super) fn open_directory(&mut self, now: Moment, to: W, effects: &mut Effects<W, V>) {
@@ -98,7 +100,7 @@ impl<W, V: Value> Cache<W, V> {
                 self.backoff.answered(now);
                 self.leafed(now, page, effects);
             }
-            Err((Why::Refused(Refusal::Denied(_) | Refusal::Disabled), _)) => {
+            Err((why @ Why::Refused(Refusal::Denied(_) | Refusal::Disabled), _)) => {
                 self.backoff.answered(now);
                 self.listing.denied = Some(now);
                 let relied = matches!(self.listing.source, Source::Walk(_));
@@ -114,6 +116,7 @@ impl<W, V: Value> Cache<W, V> {
                     self.tell_listing(effects);
                 }
                 self.ready(now, now, effects);
+                self.answer_listing_seekers(now, Outcome::No(why), effects);
             }
             Err((Why::Refused(Refusal::Missing | Refusal::Expired | Refusal::NotYet), retry)) => {
                 self.walk_failed(now, Failure::Nonsense, retry, effects);
@@ -159,8 +162,7 @@ impl<W, V: Value> Cache<W, V> {
             self.listing.denied = None;
             return self.walked(now, walk, effects);
         }
-        let waited = !self.listing.waiters.is_empty();
-        let wanted = waited || self.listing_used(now) || self.prefetch.wanted;
+        let wanted = self.listing.is_sought() || self.listing_used(now) || self.prefetch.wanted;
         let learns = walk.learns && walk.pages < STRANGERS_PAGES;
         if !wanted && !learns && self.walk_is_too_long(walk.pages) {
             self.listing.pages = Pages::MoreThan(walk.pages);
@@ -169,11 +171,7 @@ impl<W, V: Value> Cache<W, V> {
             return self.mind_the_cost(now);
         }
         self.listing.walk = Some(walk);
-        let class = match (learns, waited) {
-            (true, _) => Class::Held,
-            (false, true) => Class::Waited,
-            (false, false) => Class::Background,
-        };
+        let class = if learns { Class::Held } else { self.listing.class() };
         self.queue.push(Wish::Page, class);
     }
 
@@ -191,6 +189,7 @@ impl<W, V: Value> Cache<W, V> {
         }
         self.strangers_stand_back(now);
         self.ready(now, began, effects);
+        self.answer_listing_seekers(now, Outcome::Listed, effects);
     }
 
     /// The list says that something about a name changed: the vault is asked soon, and a no that
@@ -245,12 +244,15 @@ impl<W, V: Value> Cache<W, V> {
             let no = |(to, _)| Effect::Answer { to, answer: Answer::No(Why::Failed(failure)) };
             effects.extend(self.listing.waiters.drain(..).map(no));
         }
-        let waited = !self.listing.waiters.is_empty();
+        let waited = self.listing.is_sought();
         let pause = if waited { pause.min(BACKOFF_LONGEST_WAITED) } else { pause };
         let wanted = waited || self.listing_used(now) || confirmed || self.prefetch.wanted;
         self.listing.next = wanted.then(|| now + pause);
         if confirmed {
             self.walk_confirms_nothing(now, effects);
+        }
+        if !failure.may_pass() {
+            self.answer_listing_seekers(now, Outcome::No(failure.into()), effects);
         }
     }
 
@@ -258,6 +260,7 @@ impl<W, V: Value> Cache<W, V> {
         if self.listing_copy_ends().is_some_and(|end| end <= now) {
             self.tell_listing(effects);
         }
+        self.end_listing_search(now, effects);
         let outage = self.backoff.why().unwrap_or(Failure::Unreachable);
         let why = self.listing.failed.unwrap_or(Why::Failed(outage));
         let waiters = std::mem::take(&mut self.listing.waiters);
@@ -270,12 +273,12 @@ impl<W, V: Value> Cache<W, V> {
         }
         if self.listing.next.is_some_and(|next| next <= now) {
             self.listing.next = None;
-            let waited = !self.listing.waiters.is_empty();
+            let waited = self.listing.is_sought();
             if self.listing.walk.is_none() {
                 self.listing.confirms = self.walk_pays(now);
                 let wanted = waited || self.listing_used(now) || self.prefetch.wanted;
                 if wanted || self.listing.confirms {
-                    self.walk(if waited { Class::Waited } else { Class::Background });
+                    self.walk(self.listing.class());
                 }
             }
         }
@@ -283,7 +286,9 @@ impl<W, V: Value> Cache<W, V> {
 
     pub(super) fn listing_due(&self) -> Option<Moment> {
         let first = self.listing.waiters.iter().map(|(_, since)| *since + self.policy.open_timeout);
-        [self.listing_copy_ends(), first.min(), self.listing.next].into_iter().flatten().min()
+        let sought = first_over(&self.listing.seekers, self.policy.open_timeout);
+        let due = [self.listing_copy_ends(), first.min(), self.listing.next, sought];
+        due.into_iter().flatten().min()
     }
 
     /// Tells the kernel to read the directory again, if it may hold a copy.

@@ -23,6 +23,7 @@ use crate::model::policy::BACKOFF_LONGEST_WAITED;
 use crate::model::policy::CONFIRM_AFTER;
 use crate::model::policy::MISSING_FOR;
 use crate::model::policy::REFUSALS_REMEMBERED;
+use crate::model::refresh::Said;
 use crate::model::secret::Version;
 use crate::model::tree::Node;
 
@@ -54,7 +55,7 @@ impl<W, V: Value> Cache<W, V> {
         let Some(entry) = self.entries.get_mut(name) else {
             return;
         };
-        let why = word.why();
+        let (why, said) = (word.why(), Said::by(&word));
         match word {
             Word::New(version, value) => {
                 self.backoff.answered(now);
@@ -88,6 +89,8 @@ impl<W, V: Value> Cache<W, V> {
             }
         }
         self.prefetch_heard(now, name, why, effects);
+        self.heard(now, name, said);
+        self.answer_seekers(now, name, said, effects);
         self.filed(now, name);
     }
 

@@ -28,6 +28,8 @@ use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::policy::Policy;
 use crate::model::secret::Secret;
+use crate::model::tree::Node;
+use crate::service::desk::Bulletin;
 use crate::service::keeper::Keeper;
 use crate::service::keeper::Left;
 use crate::service::keeper::Stored;
@@ -63,14 +65,15 @@ struct Inner {
     runtime: Handle,
     tell: Tell,
     timer: Timer,
+    bulletin: Bulletin,
     since: i64,
 }
 
-struct State {
-    cache: Cache<Caller, Stored>,
+pub(super) struct State {
+    pub(super) cache: Cache<Caller, Stored>,
     keeper: Keeper,
     walk: Walk,
-    shown: Box<dyn Fn(&SecretName) -> bool + Send>,
+    pub(super) shown: Box<dyn Fn(&SecretName) -> bool + Send>,
     /// How far the boot clock is ahead of the time awake.
     asleep: Duration,
     /// What the timer is set to.
@@ -157,8 +160,10 @@ impl Service {
             runtime: Handle::current(),
             tell,
             timer: Timer::new()?,
+            bulletin: Bulletin::default(),
             since,
         }));
+        service.0.bulletin.announce(&effects);
         service.carry_out(effects);
         service.handle(Event::Tick);
         let waiting = service.clone();
@@ -182,6 +187,12 @@ impl Service {
         self.0.since
     }
 
+    /// The secret that an inode is of.
+    #[must_use]
+    pub fn name_of(&self, node: Node) -> Option<SecretName> {
+        self.0.state.lock().cache.name_of(node).cloned()
+    }
+
     /// How many names were prefetched, and of how many, once the list is known.
     pub(super) fn prefetched(&self) -> Option<(usize, usize)> {
         self.0.state.lock().cache.prefetched()
@@ -189,6 +200,18 @@ impl Service {
 
     pub(super) fn vault(&self) -> &Vault {
         &self.0.vault
+    }
+
+    pub(super) fn state(&self) -> &Mutex<State> {
+        &self.0.state
+    }
+
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    pub(super) fn bulletin(&self) -> &Bulletin {
+        &self.0.bulletin
     }
 
     /// Returns when the model has time for the caller: never, if a thought of its has no end.
@@ -205,6 +228,8 @@ impl Service {
         let effects = self.think(&mut state, event);
         drop(state);
         self.carry_out(effects);
+        self.0.bulletin.changed();
+        self.look_after_a_while();
     }
 
     /// Lets the model decide, and keeps what a later worker must know before anybody is told.
@@ -218,6 +243,7 @@ impl Service {
         }
         state.asleep = state.asleep.max(asleep);
         effects.extend(state.cache.handle(now, event));
+        self.0.bulletin.announce(&effects);
         let changes = state.cache.changes();
         state.keeper.keep(changes);
         let wake = state.cache.wake(now);
@@ -262,7 +288,7 @@ impl Service {
             Ok(secret) => {
                 // A vault that shows no clock leaves us ours.
                 let date = Some(secret.date.unwrap_or_else(clock::wall));
-                (received(&mut state, &name, secret), None, date)
+                (self.received(&mut state, &name, secret), None, date)
             }
             Err(problem) => (Word::No(problem.why), problem.retry_after, None),
         };
@@ -284,6 +310,25 @@ impl Service {
             Err(problem) => Err((problem.why, problem.retry_after)),
         };
         self.act(state, Event::Paged(page));
+    }
+
+    /// What an answer means to the model. A value that is new is stored first; where there is no room,
+    /// what has been idle for the longest goes.
+    fn received(&self, state: &mut State, name: &SecretName, secret: Secret) -> Word<Stored> {
+        if state.cache.holds(name) == Some(secret.version.id) {
+            return Word::Same(secret.version);
+        }
+        loop {
+            if let Ok(stored) = state.keeper.store(&secret.value) {
+                self.0.bulletin.full(false);
+                return Word::New(secret.version, stored);
+            }
+            if !state.cache.give_up_idle(clock::now()) {
+                self.0.bulletin.full(true);
+                log::warning(format_args!("no room for the value of {name}: raise room="));
+                return Word::No(Why::Failed(Failure::NoRoom));
+            }
+        }
     }
 
     /// Keeps who we turned out to be, for a later worker.
@@ -331,23 +376,6 @@ impl Service {
 impl fmt::Debug for Service {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Service").finish_non_exhaustive()
-    }
-}
-
-/// What an answer means to the model. A value that is new is stored first; where there is no room,
-/// what has been idle for the longest goes.
-fn received(state: &mut State, name: &SecretName, secret: Secret) -> Word<Stored> {
-    if state.cache.holds(name) == Some(secret.version.id) {
-        return Word::Same(secret.version);
-    }
-    loop {
-        if let Ok(stored) = state.keeper.store(&secret.value) {
-            return Word::New(secret.version, stored);
-        }
-        if !state.cache.give_up_idle(clock::now()) {
-            log::warning(format_args!("no room for the value of {name}: raise room="));
-            return Word::No(Why::Failed(Failure::NoRoom));
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A process that lives shorter than this has died at its start.
-const START: Duration = Duration::from_secs(1);
+pub const START: Duration = Duration::from_secs(1);
 /// How many such deaths in a row are taken for an accident.
 const ACCIDENTS: u32 = 5;
 /// How long is waited then at first; each time twice as long.

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod outstanding;
 
 pub mod interrupt;
+pub mod recording;
 pub mod relay;
 
 pub mod report;
@@ -28,6 +29,12 @@ pub mod notify;
 pub mod pair;
 pub mod process;
 pub mod signals;
+pub mod waiting;
 
+pub mod door;
+pub mod pinning;
+pub mod visitors;
+
+pub mod ending;
 pub mod supervise;
 pub mod supervision;

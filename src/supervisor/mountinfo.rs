@@ -28,6 +28,10 @@ pub struct Mount {
     pub directory: PathBuf,
     /// The type of its file system.
     pub fs_type: String,
+    /// What is mounted, as it was typed.
+    pub source: String,
+    /// Whether nothing can be changed there: neither through this mount nor in the file system.
+    pub is_read_only: bool,
     /// The options of its file system.
     pub options: String,
 }
@@ -73,6 +77,11 @@ impl Table {
         here().rfind(|mount| !is_covered(mount))
     }
 
+    /// All mounts of akvfs.
+    pub fn akvfs(&self) -> impl Iterator<Item = &Mount> {
+        self.0.iter().filter(|mount| mount.is_akvfs())
+    }
+
     /// All mounts of one file system: a file system that is bound elsewhere as well has several.
     pub fn of_device(&self, major: u32, minor: u32) -> impl Iterator<Item = &Mount> {
         self.0.iter().filter(move |mount| (mount.major, mount.minor) == (major, minor))
@@ -95,9 +104,12 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let device = text(&mut fields)?;
     let (major, minor) = device.split_once(':')?;
     let directory = unescape(fields.nth(1)?);
+    let own_options = text(&mut fields)?;
     fields.find(|field| *field == b"-")?;
     let fs_type = text(&mut fields)?;
-    let options = fields.nth(1)?;
+    let source = unescape(fields.next()?);
+    let options = text(&mut fields)?;
+    let is_ro = |options: &str| options.split(',').any(|option| option == "ro");
     Some(Mount {
         id,
         parent,
@@ -105,7 +117,9 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
         minor: minor.parse().ok()?,
         directory: PathBuf::from(OsString::from_vec(directory)),
         fs_type,
-        options: String::from_utf8_lossy(options).into_owned(),
+        source: String::from_utf8_lossy(&source).into_owned(),
+        is_read_only: is_ro(&own_options) || is_ro(&options),
+        options,
     })
 }
 

@@ -38,6 +38,7 @@ use rustix::process::waitid;
 use crate::clock;
 use crate::log;
 use crate::supervisor::crash_loop::CrashLoop;
+use crate::supervisor::crash_loop::START;
 use crate::supervisor::ledger::Ledger;
 use crate::supervisor::ledger::WORDS;
 use crate::supervisor::process;
@@ -58,6 +59,8 @@ pub struct Estate {
     pub arena: OwnedFd,
     /// The configuration.
     pub brief: OwnedFd,
+    /// The worker's end of the socket to the clerk, if opens are recorded.
+    pub clerk: Option<OwnedFd>,
     /// As whom the worker runs.
     pub worker: Rights,
 }
@@ -82,6 +85,8 @@ pub struct Pair {
     sockets: Sockets,
     relay: Place,
     worker: Place,
+    /// Of what the last of them died.
+    last_death: Option<String>,
 }
 
 #[derive(Debug)]
@@ -91,6 +96,8 @@ struct Sockets {
     worker: OwnedFd,
     reports: Arc<OwnedFd>,
     reporter: OwnedFd,
+    visitors: OwnedFd,
+    visited: OwnedFd,
 }
 
 /// A process that is to run: it does, or it is to be started.
@@ -98,6 +105,8 @@ struct Sockets {
 struct Place {
     running: Option<Running>,
     deaths: CrashLoop,
+    /// How many there were in all.
+    count: u64,
     /// Not before this reading of the clock.
     due: Duration,
     /// How long the last one lived.
@@ -133,6 +142,7 @@ impl Pair {
             sockets: Sockets::new()?,
             relay: Place::default(),
             worker: Place::default(),
+            last_death: None,
         })
     }
 
@@ -149,12 +159,14 @@ impl Pair {
             self.relay.settle("relay", started, now);
         }
         if self.worker.is_due(now) {
-            let descriptors = [
+            let mut descriptors = vec![
                 (&self.sockets.worker, process::SOCKET),
                 (&self.sockets.reporter, process::REPORTS),
+                (&self.sockets.visited, process::VISITORS),
                 (&self.estate.arena, process::ARENA),
                 (&self.estate.brief, process::BRIEF),
             ];
+            descriptors.extend(self.estate.clerk.iter().map(|clerk| (clerk, process::CLERK)));
             let rights = self.estate.worker;
             // The one before has read it to the end.
             let started = seek(&self.estate.brief, SeekFrom::Start(0))
@@ -191,6 +203,24 @@ impl Pair {
         &self.sockets.reports
     }
 
+    /// The socket on which the worker is handed connections.
+    #[must_use]
+    pub fn visitors(&self) -> &OwnedFd {
+        &self.sockets.visitors
+    }
+
+    /// How often relay and worker died.
+    #[must_use]
+    pub fn deaths(&self) -> u64 {
+        self.relay.count + self.worker.count
+    }
+
+    /// Of what the last of them died.
+    #[must_use]
+    pub fn last_death(&self) -> Option<&str> {
+        self.last_death.as_deref()
+    }
+
     /// For how long the worker has been running, if it has.
     #[must_use]
     pub fn worker_age(&self) -> Option<Duration> {
@@ -202,6 +232,12 @@ impl Pair {
     #[must_use]
     pub fn is_looping(&self) -> bool {
         self.worker.deaths.is_looping()
+    }
+
+    /// Whether they still do: the one that runs, if one does, is at its start.
+    #[must_use]
+    pub fn is_dying(&self) -> bool {
+        self.is_looping() && self.worker_age().is_none_or(|age| age < START)
     }
 
     /// The relay has ended.
@@ -220,6 +256,7 @@ impl Pair {
                 _ => describe(status),
             };
             log::warning(format_args!("the relay died ({why}), and is replaced"));
+            self.last_death = Some(format!("relay: {why}"));
             self.relay.bury();
             if ledger.greeted() {
                 return Ok(Mount::Lives);
@@ -233,16 +270,12 @@ impl Pair {
 
     /// The worker has ended.
     pub fn worker_ended(&mut self) -> io::Result<()> {
-        let was_looping = self.worker.deaths.is_looping();
         let status = self.worker.reap();
         self.worker.bury();
-        if !was_looping {
-            let then = if self.worker.deaths.is_looping() {
-                "again and again; it is started at longer and longer intervals"
-            } else {
-                "and is replaced"
-            };
-            log::warning(format_args!("the worker died ({}), {then}", describe(status)));
+        self.last_death = Some(format!("worker: {}", describe(status)));
+        // One that dies again and again is a matter of its own.
+        if !self.worker.deaths.is_looping() {
+            log::warning(format_args!("the worker died ({}), and is replaced", describe(status)));
         }
         self.relay.kill();
         self.relay.reap();
@@ -281,7 +314,8 @@ impl Sockets {
             || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let (relay, worker) = pair()?;
         let (reports, reporter) = pair()?;
-        Ok(Self { relay, worker, reports: Arc::new(reports), reporter })
+        let (visitors, visited) = pair()?;
+        Ok(Self { relay, worker, reports: Arc::new(reports), reporter, visitors, visited })
     }
 }
 
@@ -328,6 +362,7 @@ impl Place {
 
     /// Counts a death that nobody wanted.
     fn bury(&mut self) {
+        self.count = self.count.saturating_add(1);
         self.due = clock::awake() + self.deaths.died(self.lived);
     }
 }

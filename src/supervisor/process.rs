@@ -60,6 +60,11 @@ pub const LAUNCH: RawFd = 106;
 /// Where the supervisor finds the pipe to whoever waits for the mount.
 pub const OUTCOME: RawFd = 107;
 
+/// Where the worker finds its end of the socket on which it is handed connections.
+pub const VISITORS: RawFd = 108;
+/// Where the worker finds its socket to the clerk, if opens are recorded.
+pub const CLERK: RawFd = 109;
+
 /// The user and the group that own nothing, on every kernel.
 const OVERFLOW: (u32, u32) = (65_534, 65_534);
 /// The program that runs, even if another one lies on disk by now.

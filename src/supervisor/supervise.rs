@@ -12,6 +12,7 @@ use std::io::Seek;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::process::Stdio;
 use std::thread;
@@ -27,16 +28,17 @@ use rustix::pipe::pipe_with;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::audit::sink::Destination;
 use crate::log;
 use crate::log::Format;
 use crate::model::secret::SecretBytes;
+use crate::supervisor::ending::Ending;
 use crate::supervisor::mount::Failed;
 use crate::supervisor::mount::Plan;
 use crate::supervisor::mount::SYSTEM;
 use crate::supervisor::process;
 use crate::supervisor::process::Rights;
 use crate::supervisor::report::Warning;
-use crate::supervisor::supervision::Ending;
 use crate::supervisor::supervision::Supervision;
 use crate::sys;
 
@@ -63,6 +65,10 @@ pub struct Launch {
     pub log: Option<OwnedFd>,
     /// How messages are written there; there are none, without it.
     pub format: Option<Format>,
+    /// The directory of the control socket; there is none, without it.
+    pub control: Option<PathBuf>,
+    /// Where opens are recorded, if they are.
+    pub audit: Option<Destination>,
     /// With how many `-v`.
     pub verbosity: u8,
     /// Is told how many values were fetched, and of how many, if that is waited for. The last may
@@ -98,6 +104,8 @@ pub(crate) struct Orders {
     pub(crate) run_as: Option<(u32, u32)>,
     pub(crate) group: Option<String>,
     pub(crate) format: Option<Format>,
+    pub(crate) control: Option<PathBuf>,
+    pub(crate) audit: Option<Destination>,
     pub(crate) verbosity: u8,
 }
 
@@ -122,6 +130,8 @@ pub fn start(launch: Launch) -> Result<Started, Failed> {
         run_as: launch.run_as,
         group: launch.group,
         format: launch.format,
+        control: launch.control,
+        audit: launch.audit,
         verbosity: launch.verbosity,
     };
     if launch.foreground {

@@ -5,19 +5,17 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::event::PollFd;
 use rustix::event::PollFlags;
-use rustix::event::Timespec;
-use rustix::event::poll;
-use rustix::io::Errno;
 use rustix::process::chdir;
 
 use crate::arena::store;
 use crate::clock;
+use crate::control::protocol::Serving;
 use crate::log;
 use crate::log::Level;
 use crate::log::Sink;
 use crate::supervisor::claim::Claim;
+use crate::supervisor::ending::Ending;
 use crate::supervisor::living;
 use crate::supervisor::mount::Failed;
 use crate::supervisor::mount::MOUNT_FAILED;
@@ -31,15 +29,18 @@ use crate::supervisor::notify::Notifier;
 use crate::supervisor::pair::Estate;
 use crate::supervisor::pair::Mount;
 use crate::supervisor::pair::Pair;
+use crate::supervisor::pinning::Pinning;
 use crate::supervisor::process;
 use crate::supervisor::process::Rights;
+use crate::supervisor::recording;
 use crate::supervisor::relay::ROUNDING;
 use crate::supervisor::report::Report;
 use crate::supervisor::report::Warning;
 use crate::supervisor::signals::Signals;
 use crate::supervisor::supervise::Orders;
 use crate::supervisor::unmount;
-use crate::sys::Pinned;
+use crate::supervisor::visitors::Visitors;
+use crate::supervisor::waiting::wait;
 
 /// How long a worker has from its start until it says that it is ready.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -50,27 +51,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// By how much a request may be older than the time a first open has.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How a mount ends.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Ending {
-    /// Somebody unmounted it.
-    Unmounted,
-    /// It was told to leave, and has served the open files for as long as that may take.
-    Left,
-    /// Nobody waits for it any more.
-    GivenUp,
-    /// The worker cannot serve.
-    Failed(Failed),
-}
-
 /// A mount, the processes behind it, and what they share.
 #[derive(Debug)]
 pub struct Supervision {
     mounted: Mounted,
     pair: Pair,
     notifier: Notifier,
-    pinned: Pinned,
-    may_lock: bool,
+    pinning: Pinning,
+    visitors: Visitors,
     signals: Signals,
     /// Whether the worker that runs has said that it is ready.
     is_ready: bool,
@@ -115,16 +103,7 @@ impl Supervision {
         let is_told = supervision.leaves_at.is_some();
         let directory = supervision.mounted.directory.display().to_string();
         supervision.end(if is_told { ending.clone() } else { Ending::GivenUp });
-        Err(match ending {
-            Ending::Failed(failed) => failed,
-            Ending::Unmounted | Ending::Left if is_told => return Ok(None),
-            Ending::Unmounted => {
-                Failed::new(MOUNT_FAILED, format!("{directory} was unmounted before it was ready"))
-            }
-            Ending::Left | Ending::GivenUp => {
-                Failed::new(MOUNT_FAILED, "interrupted before the mount was ready")
-            }
-        })
+        ending.before_ready(is_told, &directory).map_or(Ok(None), Err)
     }
 
     fn begin(orders: &Orders, brief: OwnedFd) -> Result<Self, Failed> {
@@ -136,10 +115,10 @@ impl Supervision {
         }
         let signals = Signals::begin().map_err(system)?;
         let arena = store::create(orders.room).map_err(system)?;
-        let room = usize::try_from(orders.room).unwrap_or(usize::MAX);
-        let pinned = Pinned::map(&arena, room).map_err(system)?;
+        let pinning = Pinning::of(&arena, orders.room).map_err(system)?;
         let worker = Rights::of_worker(orders.run_as, orders.group.as_deref());
         let worker = worker.ok_or_else(worker_is_root)?;
+        let clerk = recording::begin(orders)?;
         let claim = Claim::to(&orders.plan.directory);
         let mounted = mount(&orders.plan)?;
         let begin = || {
@@ -148,19 +127,21 @@ impl Supervision {
             chdir("/")?;
             let notifier = Notifier::start(mounted.fuse.try_clone()?)?;
             let fuse = mounted.fuse.try_clone()?;
-            let estate = Estate { fuse, arena, brief, worker };
+            let estate = Estate { fuse, arena, brief, clerk, worker };
             Ok((notifier, Pair::new(estate, orders.open_timeout + GRACE)?))
         };
         let (notifier, pair) = begin().map_err(|error| {
             let _ = unmount::end(&mounted.directory);
             system(error)
         })?;
+        let control = orders.control.as_deref();
+        let visitors = Visitors::begin(&mounted, &orders.plan.source, control);
         Ok(Self {
             mounted,
             pair,
             notifier,
-            pinned,
-            may_lock: true,
+            pinning,
+            visitors,
             signals,
             is_ready: false,
             has_served: false,
@@ -210,6 +191,9 @@ impl Supervision {
                 Ok(ready) => ready,
                 Err(error) => return failed(&error),
             };
+            if ready.table {
+                self.visitors.look_at_table();
+            }
             let leaves = ready.signals && self.signals.take_wish_to_leave();
             if ready.signals {
                 self.pair.kill_stopped_relay();
@@ -239,20 +223,22 @@ impl Supervision {
             if let Some(ending) = self.look_at_the_clock() {
                 return Turn::Over(ending);
             }
+            self.see_to_visitors(&ready);
         }
     }
 
     fn wait(&self, waiting: Option<&OwnedFd>) -> io::Result<Ready> {
-        let timeout = [
+        let patience = [
             self.pair.next_start(),
             self.pair
                 .worker_age()
                 .filter(|_| !self.is_ready)
                 .map(|age| START_LIMIT.saturating_sub(self.getting_ready_for(age))),
             self.leaves_at.map(|moment| moment.saturating_sub(clock::awake())),
+            self.visitors.rest_for(),
         ];
-        let timeout = timeout.into_iter().flatten().min().map(|wait| wait + ROUNDING);
-        let timeout = timeout.map(Timespec::try_from).and_then(Result::ok);
+        let patience = patience.into_iter().flatten().min().map(|wait| wait + ROUNDING);
+        let [door, table] = self.visitors.sources();
         let sources = [
             Some((self.signals.descriptor(), PollFlags::IN)),
             // What the kernel has yet to be told stays with the worker while there is too much.
@@ -262,27 +248,15 @@ impl Supervision {
             // Of a pipe's write end poll tells when nobody reads any more, and nothing else.
             waiting.map(|pipe| (pipe, PollFlags::empty())),
             Some((self.notifier.drained(), PollFlags::IN)),
+            door,
+            table,
         ];
-        let polled = sources.iter().flatten().map(|(source, flags)| PollFd::new(*source, *flags));
-        let mut polled = polled.collect::<Vec<_>>();
-        match poll(&mut polled, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut happened = polled.iter().map(|polled| !polled.revents().is_empty());
-        let mut next = |source: &Option<_>| source.is_some() && happened.next().unwrap_or(false);
-        let [signals, reports, relay, worker, abandoned, drained] = &sources;
-        let ready = Ready {
-            signals: next(signals),
-            reports: next(reports),
-            relay: next(relay),
-            worker: next(worker),
-            abandoned: next(abandoned),
-        };
-        if next(drained) {
+        let [signals, reports, relay, worker, abandoned, drained, visitors, table] =
+            wait(&sources, patience)?;
+        if drained {
             let _ = rustix::io::read(self.notifier.drained(), &mut [0; 8]);
         }
-        Ok(ready)
+        Ok(Ready { signals, reports, relay, worker, abandoned, visitors, table })
     }
 
     fn take_reports(&mut self) -> Option<Turn> {
@@ -311,25 +285,10 @@ impl Supervision {
                 Report::Notice { serial, notice } => {
                     self.notifier.tell(serial, notice, self.pair.reports());
                 }
-                Report::Used(bytes) => self.lock(bytes),
+                Report::Used(bytes) => self.pinning.lock(bytes),
             }
         }
         None
-    }
-
-    /// Keeps what the worker has stored in memory. Where that is not allowed it is said once, and
-    /// not tried again.
-    fn lock(&mut self, bytes: u64) {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if !self.may_lock {
-            return;
-        }
-        if let Err(error) = self.pinned.lock(bytes) {
-            self.may_lock = false;
-            log::warning(format_args!(
-                "values may be swapped out: cannot lock {bytes} bytes in memory: {error}"
-            ));
-        }
     }
 
     fn bury(&mut self, ready: &Ready) -> io::Result<Mount> {
@@ -352,6 +311,22 @@ impl Supervision {
     /// How long a worker of that age has kept silent on its way to being ready.
     fn getting_ready_for(&self, age: Duration) -> Duration {
         age.min(clock::awake().saturating_sub(self.progressed_at))
+    }
+
+    /// Last of all, so that who comes is told what has just happened.
+    fn see_to_visitors(&mut self, ready: &Ready) {
+        if ready.relay || ready.worker || ready.reports {
+            self.visitors.look_at(&self.pair);
+        }
+        if ready.visitors {
+            let state = match (self.is_ready, self.leaves_at.is_some()) {
+                (true, false) => Serving::Serving,
+                (true, true) => Serving::Leaving,
+                (false, _) if self.pair.is_dying() => Serving::CrashLoop,
+                (false, _) => Serving::Starting,
+            };
+            self.visitors.receive(&self.pair, state);
+        }
     }
 
     fn look_at_the_clock(&mut self) -> Option<Ending> {
@@ -405,6 +380,8 @@ struct Ready {
     relay: bool,
     worker: bool,
     abandoned: bool,
+    visitors: bool,
+    table: bool,
 }
 
 fn failed(error: &io::Error) -> Turn {

@@ -15,6 +15,10 @@ pub struct Inherited {
     pub reports: OwnedFd,
     /// The arena.
     pub arena: OwnedFd,
+    /// The socket on which it is handed those who come by the control socket.
+    pub visitors: OwnedFd,
+    /// The socket to the clerk, if opens are recorded.
+    pub clerk: Option<OwnedFd>,
     /// The configuration.
     pub brief: OwnedFd,
 }
@@ -28,7 +32,9 @@ pub fn inherited() -> io::Result<Inherited> {
     Ok(Inherited {
         session: sys::take_descriptor(process::SOCKET)?,
         reports: sys::take_descriptor(process::REPORTS)?,
+        visitors: sys::take_descriptor(process::VISITORS)?,
         arena: sys::take_descriptor(process::ARENA)?,
+        clerk: sys::take_descriptor(process::CLERK).ok(),
         brief: sys::take_descriptor(process::BRIEF)?,
     })
 }

@@ -13,6 +13,7 @@ use url::Url;
 use crate::json;
 use crate::model::name::SecretName;
 use crate::model::name::VersionId;
+use crate::model::secret::About;
 use crate::model::secret::Secret;
 use crate::model::secret::Version;
 use crate::vault::address::VaultAddress;
@@ -97,6 +98,10 @@ struct Bundle<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     attributes: Attributes,
+    #[serde(borrow, rename = "contentType")]
+    content_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tags: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -168,8 +173,18 @@ pub(crate) fn secret(
     }
     let Attributes { updated, nbf, exp, .. } = bundle.attributes;
     let updated = updated.unwrap_or(created);
-    let version = Version { id, created, updated, not_before: nbf, expires: exp };
+    let about = About {
+        content_type: bundle.content_type.and_then(understood),
+        tags: bundle.tags.and_then(understood).unwrap_or_default(),
+    };
+    let (not_before, expires) = (nbf, exp);
+    let version = Version { id, created, updated, not_before, expires, about: about.into() };
     Ok(Found { name: spelled, secret: Secret { version, value, date: None } })
+}
+
+/// What is only shown may be of any shape: no value is refused for it.
+fn understood<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 /// Reads a page out of the body of a 200.

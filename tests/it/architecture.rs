@@ -15,6 +15,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ("json", &["model"], &["serde", "serde_json", "zeroize"]),
     ("log", &["clock"], &["rustix", "serde"]),
     ("der", &[], &[]),
+    ("alarm", &["clock", "log"], &["serde"]),
     ("tls", &["der"], &["aws_lc_rs", "rustls", "rustls_platform_verifier", "serde"]),
     (
         "http",
@@ -47,26 +48,39 @@ pub(crate) const ROOMS: &[Room] = &[
     ),
     ("arena", &["model", "sys"], &["parking_lot", "rustix"]),
     (
+        "audit",
+        &["clock", "log", "model"],
+        &["libc", "parking_lot", "rustix", "serde", "serde_json"],
+    ),
+    (
         "service",
-        &["arena", "clock", "http", "identity", "log", "model", "vault"],
+        &["alarm", "arena", "clock", "http", "identity", "log", "model", "vault"],
         &["parking_lot", "rustix", "serde", "serde_json", "tokio", "zeroize"],
     ),
     (
         "fuse",
-        &["clock", "log", "model", "service"],
+        &["audit", "clock", "log", "model", "service"],
         &["fuser", "glob", "libc", "parking_lot", "rustix", "serde"],
     ),
     (
+        "control",
+        &["alarm", "clock", "model", "service"],
+        &["rustix", "serde", "serde_json", "tokio"],
+    ),
+    (
         "supervisor",
-        &["arena", "clock", "log", "model", "sys"],
+        &["alarm", "arena", "audit", "clock", "control", "log", "model", "sys"],
         &["libc", "parking_lot", "rustix", "serde", "serde_json", "zeroize"],
     ),
     ("sys", &[], &["libc", "parking_lot", "rustix"]),
     (
         "cli",
         &[
+            "alarm",
             "arena",
+            "audit",
             "clock",
+            "control",
             "fuse",
             "http",
             "identity",

@@ -40,7 +40,8 @@ impl Value for TestValue {
 pub(crate) fn version(number: u64) -> Version {
     let created = i64::try_from(number).unwrap();
     let id = format!("{number:032x}").parse().unwrap();
-    Version { id, created, updated: created, not_before: None, expires: None }
+    let about = Default::default();
+    Version { id, created, updated: created, not_before: None, expires: None, about }
 }
 
 /// A time of the vault's that is long after every change.

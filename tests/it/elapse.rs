@@ -158,7 +158,10 @@ impl Simulation {
             if let Some(caller) = self.callers.get_mut(&to) {
                 caller.sent = self.now;
                 let held = name_held(&self.cache, &caller.name);
-                caller.deadline = self.judge.deadline(self.now, &caller.name, held);
+                caller.deadline = match caller.wants.is_word() {
+                    true => self.now + self.policy.open_timeout,
+                    false => self.judge.deadline(self.now, &caller.name, held),
+                };
                 let event = event(to, caller);
                 self.handle(event);
             }

@@ -41,6 +41,13 @@ pub(crate) enum Happening {
     List {
         stat: bool,
     },
+    /// Somebody wants the vault's word on a name now; or watches it, and says so.
+    Refresh {
+        name: usize,
+        watch: bool,
+    },
+    /// Somebody wants the list to be walked now.
+    RefreshListing,
     Befall(usize, Fate),
     ListDenied(bool),
     Outage(Option<(Failure, Option<u64>)>),
@@ -101,6 +108,11 @@ impl Simulation {
                 }
                 None => self.come("", Wants::Directory { stat }, false, false),
             },
+            Happening::Refresh { name, watch } => {
+                let wants = if watch { Wants::Watch } else { Wants::Refresh };
+                self.come(NAMES[name % NAMES.len()], wants, false, false);
+            }
+            Happening::RefreshListing => self.come("", Wants::RefreshListing, false, false),
             Happening::Befall(index, fate) => {
                 self.azure.befall(self.now, NAMES[index % NAMES.len()], fate);
             }
@@ -189,6 +201,9 @@ fn happenings() -> impl Strategy<Value = Happening> {
         4 => (0_usize..8).prop_map(Happening::Evict),
         1 => strangers.prop_map(Happening::Strangers),
         4 => any::<bool>().prop_map(|stat| Happening::List { stat }),
+        5 => (name(), any::<bool>())
+            .prop_map(|(name, watch)| Happening::Refresh { name, watch }),
+        1 => Just(Happening::RefreshListing),
         12 => (name(), fate).prop_map(|(name, fate)| Happening::Befall(name, fate)),
         1 => any::<bool>().prop_map(Happening::ListDenied),
         3 => outage.prop_map(|outage| Happening::Outage(Some(outage))),

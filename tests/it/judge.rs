@@ -11,9 +11,11 @@ use akvfs::model::failure::Why;
 use akvfs::model::moment::Moment;
 use akvfs::model::policy::BACKOFF_LONGEST;
 use akvfs::model::policy::Policy;
+use akvfs::model::refresh::Outcome;
 use akvfs::model::tree::Node;
 
 use crate::desk::TestValue;
+use crate::desk::version;
 use crate::reference::Reference;
 use crate::reference::Said;
 use crate::reference::Stamp;
@@ -256,9 +258,31 @@ impl Judge {
                 let how = || format!("{name} was good and in use, and is {failure:?} at {now:?}");
                 self.demand(!lost, Promise::NoInvention, how);
             }
-            Answer::Ready | Answer::Names(_) => {}
+            Answer::Ready | Answer::Names(_) | Answer::Refreshed(_) => {}
             Answer::Unknown => self.broke(Promise::Restart, format!("an inode of {name} is lost")),
         }
+    }
+
+    /// Somebody who came then is told what came of a refresh: the vault must have been asked since,
+    /// and have said so.
+    pub(crate) fn refreshed(&mut self, now: Moment, name: &str, came: Moment, outcome: Outcome) {
+        let words = self.reference.words(name).iter();
+        let since: Vec<Said> =
+            words.filter(|(asked, ..)| *asked >= came).map(|(.., said)| *said).collect();
+        let over = now >= came + self.policy.open_timeout;
+        let said = match outcome {
+            Outcome::New(id) | Outcome::Same(id) => since.iter().any(|said| match said {
+                // An older version may wait to be said again when the time is over.
+                Said::Is(number) => version(*number).id == id || over,
+                Said::No(_) | Said::Nothing | Said::Listed(_) => false,
+            }),
+            Outcome::No(Why::Refused(refusal)) => since.contains(&Said::No(refusal)),
+            Outcome::No(Why::Failed(failure)) => over || !failure.may_pass(),
+            Outcome::Unasked => over,
+            Outcome::Listed => false,
+        };
+        let how = || format!("{name} is {outcome:?} at {now:?}, of {since:?} since {came:?}");
+        self.demand(said, Promise::NoInvention, how);
     }
 
     fn sight(&mut self, now: Moment, name: &str, came: Moment, sight: &Sight<TestValue>) {

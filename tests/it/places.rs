@@ -200,6 +200,9 @@ fn a_mount_that_nobody_serves_is_ended_by_the_next_one_or_by_unmount() {
         let at = mounted.directory().to_str().unwrap();
         assert_eq!(world.sh(&format!("{command} {at}")).ok(), "", "{command}");
         assert!(!mounted.is_mounted(), "{command}");
+        if command == "umount" {
+            world.sweep();
+        }
     }
 }
 

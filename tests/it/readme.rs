@@ -16,6 +16,7 @@ use akvfs::cli::config;
 use akvfs::cli::option;
 use akvfs::cli::option::Opt;
 use akvfs::cli::options::OPTIONS;
+use akvfs::cli::reach;
 use akvfs::fuse::errno::errno;
 use akvfs::identity::surroundings::Surroundings;
 use akvfs::model::failure::Denial;
@@ -74,6 +75,8 @@ fn the_readmes_commands_do_what_it_says() {
     world.sh("mount -t tmpfs tmpfs /mnt && mkdir /mnt/vault").ok();
     let readme = fs::read_to_string("README.md").unwrap();
     let blocks = blocks(&readme).filter(|(kind, body)| *kind == "sh" && body.contains("akvfs "));
+    // It ends with the mount.
+    let blocks = blocks.filter(|(_, body)| !body.contains("akvfs watch"));
     let mut said = vec![];
     for (_, block) in blocks {
         assert!(block.starts_with("akvfs "), "{block}");
@@ -81,7 +84,9 @@ fn the_readmes_commands_do_what_it_says() {
     }
     assert_eq!(said[0], "s3cret");
     assert!(said[1].starts_with("s3crets3cretftpadmin\n["), "{}", said[1]);
-    assert_eq!(said.len(), 2);
+    assert!(said[2].starts_with("/mnt/vault: my-vault, serving since "), "{}", said[2]);
+    assert!(said[2].contains("\nftpadmin: new version "), "{}", said[2]);
+    assert_eq!(said.len(), 3);
     assert!(world.mounts().is_empty());
 }
 
@@ -306,7 +311,9 @@ fn obeyed(program: &str, words: &[&str]) -> Result<bool, String> {
             }
             None => Access::to_secret(&order.vault, &order.settings, &environment).map(|_| vec![]),
         },
-        Order::Unmount(_) | Order::Print(_) | Order::Manual => Ok(vec![]),
+        Order::Refresh(order) => reach::names(&order.secrets).map(|_| vec![]),
+        Order::Watch(order) => reach::names(&order.secrets).map(|_| vec![]),
+        Order::Unmount(_) | Order::Status(_) | Order::Print(_) | Order::Manual => Ok(vec![]),
     };
     let warnings = meant.map_err(|complaint| complaint.to_string())?;
     warnings.is_empty().then_some(true).ok_or_else(|| format!("it is warned about: {warnings:?}"))

@@ -14,6 +14,7 @@ use akvfs::model::event::Notice;
 use akvfs::model::failure::Why;
 use akvfs::model::moment::Moment;
 use akvfs::model::policy::Policy;
+use akvfs::model::refresh::Outcome;
 use akvfs::model::tree::Node;
 
 use crate::azure::Azure;
@@ -51,6 +52,16 @@ pub(crate) enum Wants {
     Bytes(Node),
     Directory { stat: bool },
     Names { after: u64, stat: bool },
+    Refresh,
+    Watch,
+    RefreshListing,
+}
+
+impl Wants {
+    /// Whether somebody wants to hear of the vault, and not to read.
+    pub(crate) fn is_word(self) -> bool {
+        matches!(self, Self::Refresh | Self::Watch | Self::RefreshListing)
+    }
 }
 
 #[derive(Debug)]
@@ -185,7 +196,12 @@ impl Simulation {
                 None => self.send(caller),
                 Some(version) => self.opened(caller, node, version),
             },
-            Wants::Bytes(_) | Wants::Directory { .. } | Wants::Names { .. } => self.send(caller),
+            Wants::Bytes(_)
+            | Wants::Directory { .. }
+            | Wants::Names { .. }
+            | Wants::Refresh
+            | Wants::Watch
+            | Wants::RefreshListing => self.send(caller),
         }
     }
 
@@ -214,10 +230,14 @@ impl Simulation {
         let to = self.next_caller;
         let held = name_held(&self.cache, &caller.name);
         caller.sent = self.now;
-        caller.deadline = self.judge.deadline(self.now, &caller.name, held);
-        let prompt = self.judge.is_prompt(self.now, &caller.name);
+        caller.deadline = match caller.wants.is_word() {
+            true => self.now + self.policy.open_timeout,
+            false => self.judge.deadline(self.now, &caller.name, held),
+        };
+        let reads = !caller.wants.is_word();
+        let prompt = reads && self.judge.is_prompt(self.now, &caller.name);
         let due = self.cache.wake(self.now).is_some_and(|at| at <= self.now);
-        let quiet = self.judge.is_quiet(self.now, &caller.name) && !due;
+        let quiet = reads && self.judge.is_quiet(self.now, &caller.name) && !due;
         self.callers.insert(to, caller.clone());
         let asked = self.requests.len();
         self.handle(event(to, &caller));
@@ -326,6 +346,15 @@ impl Simulation {
                 self.steps.push_back(caller);
             }
             (Wants::Directory { .. }, Answer::No(_)) => {}
+            (Wants::Refresh, Answer::Refreshed(outcome)) => {
+                self.judge.refreshed(self.now, &caller.name, caller.sent, outcome);
+                let known = self.kernel.known(self.now, &caller.name);
+                if matches!(outcome, Outcome::New(_)) && matches!(known, Known::Missing) {
+                    let how = format!("{} is new, and missing to the kernel", caller.name);
+                    self.judge.broke(Promise::NeverOlder, how);
+                }
+            }
+            (Wants::Watch | Wants::RefreshListing, Answer::Refreshed(_)) => {}
             (Wants::Names { after, stat }, Answer::Names(names)) => {
                 if after == 0 {
                     self.listed.clear();
@@ -365,5 +394,8 @@ pub(crate) fn event(to: u32, caller: &Caller) -> Event<u32, TestValue> {
         Wants::Bytes(node) => Event::Read { node, to },
         Wants::Directory { .. } => Event::OpenDirectory { to },
         Wants::Names { after, .. } => Event::ReadDirectory { after, to },
+        Wants::Refresh => Event::Refresh { name: name(&caller.name), to },
+        Wants::Watch => Event::Watch { name: name(&caller.name), to },
+        Wants::RefreshListing => Event::RefreshListing { to },
     }
 }

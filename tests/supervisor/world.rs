@@ -132,7 +132,9 @@ pub fn launch(directory: &Path, beginning: Beginning) -> Launch {
         foreground: false,
         log: None,
         format: Some(Format::Plain),
+        control: None,
         verbosity: 0,
+        audit: None,
         progress: |_, _| {},
     }
 }

@@ -1,0 +1,13 @@
+//! The control socket: what `akvfs status`, `refresh` and `watch` ask a mount, and its answers.
+//!
+//! A supervisor owns the socket, lets in root and whoever mounted, and hands each connection to its
+//! worker without reading from it. Nothing in here carries a value: the types have no place for one.
+
+pub mod protocol;
+
+pub mod client;
+pub mod reception;
+pub mod server;
+
+mod conversation;
+mod watch;
