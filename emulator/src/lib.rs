@@ -7,6 +7,8 @@
 pub mod emulator;
 
 pub mod identity;
+pub mod replica;
+pub mod rotation;
 pub mod vault;
 
 pub mod authority;
@@ -16,6 +18,7 @@ pub mod record;
 
 mod answer;
 mod asked;
+mod body;
 mod clock;
 mod metadata;
 mod pages;

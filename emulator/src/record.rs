@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 /// Which of the emulator's services was asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Service {
     /// A vault that exists here.
     Vault,

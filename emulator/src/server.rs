@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
+use crate::fault::Greeting;
 use crate::record::Service;
 use crate::state::Shared;
 use crate::wire;
@@ -90,7 +91,23 @@ impl Drop for Runtime {
     }
 }
 
+impl Door {
+    const fn service(&self) -> Option<Service> {
+        match self {
+            Self::Vault(_) => Some(Service::Vault),
+            Self::Metadata => Some(Service::Metadata),
+            Self::Control => None,
+        }
+    }
+}
+
 async fn answer(stream: TcpStream, door: Door, shared: Arc<Shared>) {
+    let greeted = |service| shared.with(|state| state.greetings.get(&service).copied());
+    match door.service().and_then(greeted).unwrap_or_default() {
+        Greeting::Serve => {}
+        Greeting::Reset => return drop(stream.set_zero_linger()),
+        Greeting::Silence => std::future::pending().await,
+    }
     match door {
         Door::Vault(acceptor) => {
             // A client that does not trust the certificate ends here.
