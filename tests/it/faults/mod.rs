@@ -5,4 +5,7 @@ pub(crate) mod lasting;
 pub(crate) mod once;
 pub(crate) mod pace;
 pub(crate) mod refusals;
+pub(crate) mod renewal;
+pub(crate) mod replicas;
+pub(crate) mod storm;
 pub(crate) mod table;

@@ -142,7 +142,7 @@ fn challenge(world: &World) {
     vault(world, Kind::Challenge(CHALLENGE.to_owned()));
 }
 
-fn field(name: &str, json: &str) -> Kind {
+pub(crate) fn field(name: &str, json: &str) -> Kind {
     Kind::Field { name: name.to_owned(), json: Some(json.to_owned()) }
 }
 
