@@ -1,6 +1,7 @@
 //! What can go wrong, what a caller notices of it, and for how long.
 
 pub(crate) mod clock;
+pub(crate) mod crowd;
 pub(crate) mod lasting;
 pub(crate) mod once;
 pub(crate) mod pace;

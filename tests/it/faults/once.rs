@@ -1,4 +1,4 @@
-//! One bad answer: nobody notices.
+//! One bad answer, or every second one: nobody notices.
 
 use std::time::Duration;
 
@@ -15,12 +15,16 @@ use crate::together::together;
 use crate::world::World;
 use crate::world::until;
 
+/// The vault's own 404.
+fn missing() -> Kind {
+    let body = r#"{"error":{"code":"SecretNotFound","message":"A secret was not found"}}"#;
+    Kind::Status { code: 404, body: body.to_owned(), headers: Vec::new() }
+}
+
 #[test]
 fn one_bad_answer_is_noticed_by_nobody() {
-    let missing = r#"{"error":{"code":"SecretNotFound","message":"A secret was not found"}}"#;
-    let missing = Kind::Status { code: 404, body: missing.to_owned(), headers: Vec::new() };
     let kinds = [
-        missing,
+        missing(),
         Kind::Challenge(CHALLENGE.to_owned()),
         Kind::html(403),
         Kind::status(429),
@@ -52,5 +56,45 @@ fn one_bad_answer_is_noticed_by_nobody() {
         let seen = readers.stop();
         assert_eq!(seen.wrong, Vec::<String>::new(), "{what}");
         assert!(seen.opens > 100, "{what}: {seen:?}");
+    });
+}
+
+/// F12, and what else comes and goes: whoever knows a value keeps it and sees it change.
+#[test]
+fn a_vault_that_fails_every_second_time_is_noticed_by_nobody_who_knows_a_value() {
+    let unheard = [
+        Kind::status(500),
+        Kind::html(503),
+        Kind::status(429),
+        Kind::Reset,
+        Kind::Close,
+        Kind::Truncated,
+        Kind::Hang,
+    ];
+    let heard = [missing(), Kind::html(200), Kind::html(403), Kind::html(404)];
+    let kinds = unheard.map(|kind| (kind, true)).into_iter().chain(heard.map(|it| (it, false)));
+    together(kinds, |(kind, may_pass)| {
+        let Some(world) = World::new() else { return };
+        world.vault().put("known", &value("known", 1));
+        world.vault().put("cold", "value");
+        let mounted = world.mount(&["refresh=400ms", "open-timeout=10s"]);
+        assert_eq!(mounted.outcome("known"), Ok(value("known", 1).into_bytes()));
+        let readers = Readers::start(&mounted, 1, &["known"]);
+
+        let what = format!("{kind:?}");
+        world.emulator.inject(Fault::every(2, Scope::Get, kind));
+        for version in 2..5 {
+            world.vault().put("known", &value("known", version));
+            let new = value("known", version).into_bytes();
+            until(&what, || mounted.outcome("known") == Ok(new.clone()));
+        }
+        // A first open is told what may not pass, and waits for what may.
+        if may_pass {
+            assert_eq!(mounted.outcome("cold"), Ok(b"value".to_vec()), "{what}");
+        }
+
+        let seen = readers.stop();
+        assert_eq!(seen.wrong, Vec::<String>::new(), "{what}");
+        assert!(seen.rotations >= 2 && seen.opens > 100, "{what}: {seen:?}");
     });
 }
