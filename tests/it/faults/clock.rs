@@ -117,6 +117,27 @@ fn after_a_sleep_the_first_open_asks_again() {
     until("the kernel asks again", || mounted.outcome("known") == Ok(b"new".to_vec()));
 }
 
+/// Its own clock stood still: by that, it would answer from its memory for some minutes yet.
+#[test]
+fn after_a_sleep_the_kernel_answers_nothing_by_itself() {
+    let Some(world) = world() else { return };
+    world.vault().put("known", "value");
+    let log = world.directory().join("log");
+    let mounted = world.mount(&[&format!("log={},verbose", log.display()), "open-timeout=1s"]);
+    assert_eq!(mounted.outcome("known"), Ok(b"value".to_vec()));
+    assert_eq!(mounted.outcome("known"), Ok(b"value".to_vec()));
+    world.emulator.inject(Fault::always(Scope::Vault, Kind::Hang));
+    let slept = || world.sh(&format!("grep -c slept {} || true", log.display())).ok();
+    assert_eq!(slept(), "0\n");
+
+    world.shift(Clock::Boot, HOUR / 30);
+    assert_eq!(mounted.outcome("other"), Err(Errno::TIMEDOUT));
+    let rested = world.relay_at_rest();
+    assert_eq!(mounted.outcome("known"), Ok(b"value".to_vec()));
+    assert!(world.relay_at_rest() > rested, "nobody was asked");
+    assert_eq!(slept(), "1\n");
+}
+
 #[test]
 fn a_sleep_longer_than_stale_ends_what_nobody_could_confirm_since() {
     let Some(world) = world() else { return };
@@ -140,7 +161,7 @@ fn a_boot_clock_that_was_always_ahead_is_no_sleep() {
     world.vault().put("known", "old");
     let log = world.directory().join("log");
     let mounted = world.mounted_at(world.directory());
-    let options = format!("{},log={}", OPTIONS.join(","), log.display());
+    let options = format!("{},verbose,log={}", OPTIONS.join(","), log.display());
     let directory = mounted.directory().to_str().unwrap();
     let ahead = TEN_YEARS.to_string();
     let akvfs = crate::world::AKVFS;

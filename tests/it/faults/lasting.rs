@@ -120,7 +120,7 @@ fn in_an_outage_a_warm_open_costs_no_more_than_without_one() {
 
 impl World {
     /// For how long the relay has run, once it has come to rest.
-    fn relay_at_rest(&self) -> Duration {
+    pub(crate) fn relay_at_rest(&self) -> Duration {
         let relay = self.process("relay").unwrap();
         let mut before = Duration::MAX;
         until("the relay rests", || {
