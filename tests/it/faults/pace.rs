@@ -145,7 +145,7 @@ fn pauses_double_and_each_mount_has_its_own() {
     for pauses in &waited {
         within(pauses, [1000, 2000, 2000, 2000]);
     }
-    within(&unwaited, [1000, 2000, 4000, 4000]);
+    within(&unwaited, [1000, 2000, 4000, 8000]);
     let apart = waited[0].iter().zip(&waited[1]).map(|(one, other)| one.abs_diff(*other)).max();
     assert!(apart > Some(Duration::from_millis(20)), "two mounts keep step: {waited:?}");
 }
