@@ -54,7 +54,8 @@ impl Stream {
     }
 
     fn next(&mut self) -> Option<Coming> {
-        let after = |pause| Some(Box::pin(tokio::time::sleep(pause)));
+        let after =
+            |pause: Duration| (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
         match &self.delivery {
             Delivery::Drip(pause) if !self.left.is_empty() => {
                 Some((self.left.split_to(1), after(*pause)))

@@ -42,7 +42,7 @@ pub(crate) const VAULT: [Lasting; 35] = [
     silent("F06 closed", |world| vault(world, Kind::Close)),
     silent("F07 a byte in two seconds", |world| vault(world, Kind::Drip(Duration::from_secs(2)))),
     silent("F08 truncated", |world| vault(world, Kind::Truncated)),
-    nonsense("F09 without end", |world| vault(world, Kind::Endless(Duration::from_millis(1)))),
+    nonsense("F09 without end", |world| vault(world, Kind::Endless(Duration::ZERO))),
     silent("F09 slow, without end", |it| vault(it, Kind::Endless(Duration::from_millis(300)))),
     silent("F10 429, in a second", |world| vault(world, Kind::throttled("1"))),
     silent("F10 429, garbage", |world| vault(world, Kind::throttled("soon"))),
