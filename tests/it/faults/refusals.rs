@@ -86,3 +86,41 @@ fn a_vault_that_may_be_listed_and_no_longer_read_is_refused_within_a_refresh() {
         }
     });
 }
+
+/// The list says nothing of rights, and names in use are confirmed by it: each is asked about
+/// itself once in `confirm`, which is as long as such a loss can go unnoticed.
+#[test]
+fn a_right_that_goes_from_single_secrets_while_the_list_stays_is_noticed_within_confirm() {
+    let Some(world) = World::new() else { return };
+    let names = names(TRIALS);
+    for name in &names {
+        world.vault().put(name, "value");
+    }
+    let mounted = world.mount(&["refresh=1s", "confirm=5s", "open-timeout=4s"]);
+    assert_eq!(mounted.names().len(), names.len());
+    let over = Over(Arc::default());
+    let readers = readers(&mounted, &names, &over.0);
+
+    let start = Instant::now() - world.emulator.elapsed();
+    let refused: Vec<Duration> = names
+        .iter()
+        .map(|name| {
+            pass(Duration::from_millis(173));
+            world.vault().deny_get(name, Refusal::Rbac);
+            start.elapsed()
+        })
+        .collect();
+    let all = || names.iter().all(|name| mounted.errno(name) == libc::EACCES);
+    until("all are refused", all);
+    assert_eq!(mounted.names().len(), names.len(), "the list stays");
+    drop(over);
+
+    for ((name, reader), refused) in names.iter().zip(&readers).zip(refused) {
+        let (last, _) = reader.result();
+        let late = (last - start).saturating_sub(refused + CONFIRM + A_REFRESH);
+        assert!(late <= BUSY, "{name} was opened {late:?} too late");
+    }
+}
+
+const CONFIRM: Duration = Duration::from_secs(5);
+const A_REFRESH: Duration = Duration::from_secs(1);
