@@ -1,6 +1,6 @@
 //! What a mount endures: `cargo bench --bench storm`.
 //!
-//! Ten minutes of rotations, everything that a vault can refuse, and crowds that ask for what is
+//! Five minutes of rotations, everything that a vault can refuse, and crowds that ask for what is
 //! not there, with the production program in worlds of its own. What is promised is a goal; the
 //! rest is figures for whoever wants to know.
 #![expect(
@@ -137,7 +137,7 @@ fn strangers(board: &mut Board) {
     }
 }
 
-const MINUTES: Duration = Duration::from_secs(600);
+const MINUTES: Duration = Duration::from_secs(300);
 const DOUBT: Duration = Duration::from_secs(5);
 /// And the open that was on its way.
 const A_REQUEST: Duration = Duration::from_millis(200);

@@ -18,6 +18,7 @@ use crate::world::World;
 use crate::world::until;
 
 const STALE: Duration = Duration::from_secs(2);
+const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 const OPTIONS: [&str; 3] = ["refresh=200ms", "stale=2s", "open-timeout=500ms"];
 /// By so much a kernel that counts in ticks, and a busy machine, may be late.
 const LATE: Duration = Duration::from_millis(300);
@@ -67,7 +68,9 @@ fn outlives(Lasting { what, begins, errno, step }: Lasting) {
     });
     // Whoever waited for the vault each time would have been served four times.
     assert!(served > 20, "{what}: only {served} opens");
-    assert_eq!(cold.result().0, Err(errno), "{what}");
+    let (outcome, took) = cold.result();
+    assert_eq!(outcome, Err(errno), "{what}");
+    assert!(took < OPEN_TIMEOUT + BUSY, "{what}: a first open took {took:?}");
     assert_eq!(mounted.outcome("cold"), Err(errno), "{what}");
     assert_eq!(mounted.outcome("never-there"), Err(errno), "{what}: no word is no ENOENT");
 
@@ -130,6 +133,34 @@ impl World {
         });
         before
     }
+}
+
+/// The C library asks a name server for ten seconds, and cannot be stopped.
+#[test]
+fn a_name_service_that_is_silent_keeps_no_more_than_four_threads() {
+    let Some(world) = World::new() else { return };
+    world.vault().put("known", "value");
+    let mounted = world.mount(&["refresh=200ms", "open-timeout=1s"]);
+    assert_eq!(mounted.outcome("known"), Ok(b"value".to_vec()));
+    let worker = world.process("worker").unwrap();
+    let threads = || {
+        let tasks = format!("/proc/{}/task", worker.pid.as_raw_nonzero());
+        std::fs::read_dir(tasks).unwrap().count()
+    };
+    let before = threads();
+
+    world.swallow_names();
+    let since = Instant::now();
+    let mut most = 0;
+    until("six seconds", || {
+        assert!(mounted.outcome("cold").is_err());
+        assert_eq!(mounted.outcome("known"), Ok(b"value".to_vec()));
+        most = most.max(threads());
+        since.elapsed() > Duration::from_secs(6)
+    });
+    // One may have been there before.
+    assert!(most > before && most <= before + 4, "{before} threads have become {most}");
+    mend(&world);
 }
 
 /// The service would have to be asked again for half a minute before that heals.
