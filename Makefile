@@ -44,7 +44,7 @@ deny:
 
 .PHONY: bench
 bench: ## the measurements, printed
-	$(CARGO) bench --locked --bench requests --bench read
+	$(CARGO) bench --locked --bench requests --bench read --bench storm
 
 .PHONY: build
 build: ## the program as it is shipped

@@ -1,7 +1,10 @@
 //! An answer before it is put on the wire.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 /// Status, headers and body.
 #[derive(Clone, Debug)]
@@ -40,6 +43,21 @@ impl Answer {
     pub(crate) fn metadata_error(status: u16, error: &str, description: &str) -> Self {
         let body = json!({ "error": error, "error_description": description });
         Self::json(status, body.to_string())
+    }
+
+    /// Sets a field of a body that is a JSON object, or takes it away.
+    pub(crate) fn set_field(&mut self, name: &str, json: Option<&str>) {
+        let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&self.body)
+        else {
+            return;
+        };
+        match json.and_then(|json| RawValue::from_string(json.to_owned()).ok()) {
+            Some(json) => drop(fields.insert(name.to_owned(), json)),
+            None => drop(fields.remove(name)),
+        }
+        if let Ok(body) = serde_json::to_string(&fields) {
+            self.body = body;
+        }
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {

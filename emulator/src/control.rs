@@ -106,7 +106,7 @@ fn obey(shared: &Arc<Shared>, verb: &str, order: Order) -> Answer {
 fn inject(shared: &Shared, fault: Fault) -> Answer {
     let FaultId(id) = shared.with(|state| {
         let id = state.next_fault();
-        state.faults.push(Injected { id, fault });
+        state.faults.push(Injected::new(id, fault));
         id
     });
     done(json!({ "fault": id }))

@@ -19,7 +19,7 @@ use crate::service_fabric;
 use crate::state::State;
 
 /// A way in which tokens are asked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Dialect {
     /// App Service since 2019.
     AppService,

@@ -17,9 +17,11 @@ use crate::dialect::PutKey;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault::FaultId;
+use crate::fault::Greeting;
 use crate::fault::Injected;
 use crate::identity::Imds;
 use crate::record::Request;
+use crate::record::Service;
 use crate::record::Violation;
 use crate::server::Door;
 use crate::server::Runtime;
@@ -170,11 +172,23 @@ impl Emulator {
         self.shared.cut();
     }
 
+    /// Receives whoever connects to a service like that from now on. Connections that are there
+    /// stay; [`cut_connections`](Self::cut_connections) ends them.
+    pub fn greet(&self, service: Service, greeting: Greeting) {
+        self.shared.with(|state| state.greetings.insert(service, greeting));
+    }
+
+    /// How much time has passed since the start: the clock that requests are dated by.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.shared.with(|state| state.elapsed())
+    }
+
     /// Puts a fault in force.
     pub fn inject(&self, fault: Fault) -> FaultId {
         self.shared.with(|state| {
             let id = state.next_fault();
-            state.faults.push(Injected { id, fault });
+            state.faults.push(Injected::new(id, fault));
             id
         })
     }
@@ -184,8 +198,9 @@ impl Emulator {
         self.shared.clear(|id| id == fault);
     }
 
-    /// Ends all faults.
+    /// Ends all faults, and serves all who connect.
     pub fn clear_all(&self) {
+        self.shared.with(|state| state.greetings.clear());
         self.shared.clear(|_| true);
     }
 

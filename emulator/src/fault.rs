@@ -1,6 +1,6 @@
 //! What can go wrong on demand: a scope, a number of times, and what happens.
 //!
-//! Faults are tried in the order in which they were injected. Every delay and hold that matches is
+//! A fault is of one request; how whole connections are greeted is apart. Faults are tried in the order in which they were injected. Every delay and hold that matches is
 //! waited for; of the others, rewrites add up and the first of the rest decides the answer.
 
 use std::time::Duration;
@@ -16,6 +16,10 @@ pub struct Fault {
     /// How many of them; all until it is cleared, if there is no number.
     #[serde(default)]
     pub times: Option<u32>,
+    /// Which of those that could meet it do: every so-manieth, and the first not; all, if there is
+    /// no number.
+    #[serde(default)]
+    pub every: Option<u32>,
     /// What happens to them.
     pub kind: Kind,
 }
@@ -71,6 +75,19 @@ pub enum Kind {
     Body(String),
     /// The usual answer, its length promised in full, its second half never sent.
     Truncated,
+    /// The first half of the usual answer, and then the connection is reset.
+    Torn,
+    /// The usual answer, a byte at a time, with so many milliseconds before each.
+    Drip(#[serde(deserialize_with = "milliseconds")] Duration),
+    /// 200 and a chunked body of blanks that has no end: a kilobyte every so many milliseconds.
+    Endless(#[serde(deserialize_with = "milliseconds")] Duration),
+    /// The usual answer, if it is a JSON object, with this field in it.
+    Field {
+        /// Its name.
+        name: String,
+        /// Its value, as it stands in JSON; none takes the field away.
+        json: Option<String>,
+    },
     /// This status with this Location.
     Redirect {
         /// 301 to 308.
@@ -90,13 +107,19 @@ impl Fault {
     /// A fault that stays until it is cleared.
     #[must_use]
     pub const fn always(scope: Scope, kind: Kind) -> Self {
-        Self { scope, times: None, kind }
+        Self { scope, times: None, every: None, kind }
     }
 
     /// A fault that the next `times` requests meet.
     #[must_use]
     pub const fn times(times: u32, scope: Scope, kind: Kind) -> Self {
-        Self { scope, times: Some(times), kind }
+        Self { scope, times: Some(times), every: None, kind }
+    }
+
+    /// A fault that every so-manieth request meets until it is cleared.
+    #[must_use]
+    pub const fn every(every: u32, scope: Scope, kind: Kind) -> Self {
+        Self { scope, times: None, every: Some(every), kind }
     }
 }
 
@@ -156,6 +179,33 @@ impl Kind {
 pub(crate) struct Injected {
     pub(crate) id: FaultId,
     pub(crate) fault: Fault,
+    /// How many requests could have met it.
+    met: u32,
+}
+
+impl Injected {
+    pub(crate) const fn new(id: FaultId, fault: Fault) -> Self {
+        Self { id, fault, met: 0 }
+    }
+
+    /// Whether it is the turn of a request that meets its scope.
+    fn turn(&mut self) -> bool {
+        self.met = self.met.wrapping_add(1);
+        self.fault.every.is_none_or(|every| self.met.is_multiple_of(every.max(1)))
+    }
+}
+
+/// How those are received who connect.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Greeting {
+    /// They are served.
+    #[default]
+    Serve,
+    /// Their connection is reset.
+    Reset,
+    /// Their connection stays, and they hear nothing on it.
+    Silence,
 }
 
 /// The name of a fault in force.
@@ -169,6 +219,7 @@ pub(crate) struct Plan {
     pub(crate) holds: Vec<FaultId>,
     pub(crate) next_link: Option<String>,
     pub(crate) id: Option<String>,
+    pub(crate) fields: Vec<(String, Option<String>)>,
     pub(crate) instead: Option<Kind>,
 }
 
@@ -176,15 +227,19 @@ impl Plan {
     /// Takes from the faults in force what they hold for a request which `meets` their scope.
     pub(crate) fn draw(faults: &mut Vec<Injected>, meets: impl Fn(&Scope) -> bool) -> Self {
         let mut plan = Self::default();
-        for Injected { id, fault } in faults.iter_mut() {
+        for injected in faults.iter_mut() {
             let decides = !matches!(
-                fault.kind,
-                Kind::Delay(_) | Kind::Hold | Kind::NextLink(_) | Kind::Id(_)
+                injected.fault.kind,
+                Kind::Delay(_) | Kind::Hold | Kind::NextLink(_) | Kind::Id(_) | Kind::Field { .. }
             );
-            if !meets(&fault.scope) || fault.times == Some(0) || (decides && plan.instead.is_some())
+            if !meets(&injected.fault.scope)
+                || injected.fault.times == Some(0)
+                || (decides && plan.instead.is_some())
+                || !injected.turn()
             {
                 continue;
             }
+            let Injected { id, fault, .. } = injected;
             if let Some(times) = &mut fault.times {
                 *times -= 1;
             }
@@ -193,12 +248,16 @@ impl Plan {
                 Kind::Hold => plan.holds.push(*id),
                 Kind::NextLink(link) => plan.next_link = Some(link.clone()),
                 Kind::Id(text) => plan.id = Some(text.clone()),
+                Kind::Field { name, json } => plan.fields.push((name.clone(), json.clone())),
                 Kind::Status { .. }
                 | Kind::Hang
                 | Kind::Reset
                 | Kind::Close
                 | Kind::Body(_)
                 | Kind::Truncated
+                | Kind::Torn
+                | Kind::Drip(_)
+                | Kind::Endless(_)
                 | Kind::Redirect { .. }
                 | Kind::Challenge(_) => plan.instead = Some(fault.kind.clone()),
             }

@@ -9,6 +9,8 @@ pub mod emulator;
 pub mod dialect;
 pub mod entra;
 pub mod identity;
+pub mod replica;
+pub mod rotation;
 pub mod vault;
 
 pub mod authority;
@@ -21,6 +23,7 @@ mod app_service;
 mod arc;
 mod asked;
 mod azure_ml;
+mod body;
 mod clock;
 mod cloud_shell;
 mod login;

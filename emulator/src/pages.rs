@@ -17,7 +17,7 @@ use crate::vault::Store;
 /// A page of the vault's secrets.
 pub(crate) fn secrets(store: &Store, asked: &Asked, plan: &Plan) -> Answer {
     let origin = origin(store, asked);
-    let items = store.secrets.iter().filter(|(_, secret)| !secret.deleted);
+    let items = store.front("").iter().filter(|(_, secret)| !secret.deleted);
     let items = items.filter_map(|(key, secret)| {
         let version = secret.versions.last()?;
         let id = format!("{origin}/secrets/{}", secret.name);

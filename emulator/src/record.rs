@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::dialect::Dialect;
 
 /// Which of the emulator's services was asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Service {
     /// A vault that exists here.
     Vault,

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 use crate::dialect::Dialect;
+use crate::fault::Greeting;
 use crate::record::Service;
 use crate::state::Shared;
 use crate::wire;
@@ -104,6 +105,12 @@ async fn answer(stream: TcpStream, door: Door, shared: Arc<Shared>) {
         Door::Machine(dialect, acceptor) => (Service::Machine(dialect), acceptor),
         Door::Control => return wire::talk(stream, Behind::Control, shared).await,
     };
+    let greeting = shared.with(|state| state.greetings.get(&service).copied());
+    match greeting.unwrap_or_default() {
+        Greeting::Serve => {}
+        Greeting::Reset => return drop(stream.set_zero_linger()),
+        Greeting::Silence => std::future::pending().await,
+    }
     match tls {
         None => wire::talk(stream, Behind::Service(service), shared).await,
         Some(tls) => {

@@ -1,7 +1,9 @@
 //! What the emulator knows, behind one lock, and who waits for it to change.
 
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
+use std::time::Duration;
 use std::time::Instant;
 
 use parking_lot::Condvar;
@@ -14,6 +16,7 @@ use crate::dialect::Dialect;
 use crate::dialect::Doors;
 use crate::entra::Directory;
 use crate::fault::FaultId;
+use crate::fault::Greeting;
 use crate::fault::Injected;
 use crate::fault::Plan;
 use crate::identity::Machine;
@@ -43,6 +46,7 @@ pub(crate) struct State {
     pub(crate) directory: Directory,
     pub(crate) doors: Doors,
     pub(crate) faults: Vec<Injected>,
+    pub(crate) greetings: BTreeMap<Service, Greeting>,
     pub(crate) requests: Vec<Request>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) max_in_flight: usize,
@@ -72,11 +76,7 @@ impl Shared {
     }
 
     /// Waits until `holds`, at most for `limit`; whether it did.
-    pub(crate) fn wait(
-        &self,
-        limit: std::time::Duration,
-        mut holds: impl FnMut(&State) -> bool,
-    ) -> bool {
+    pub(crate) fn wait(&self, limit: Duration, mut holds: impl FnMut(&State) -> bool) -> bool {
         let mut state = self.state.lock();
         !self.changed.wait_while_for(&mut state, |state| !holds(state), limit).timed_out()
     }
@@ -118,6 +118,7 @@ impl State {
             directory: Directory::new(),
             doors: Doors::default(),
             faults: Vec::new(),
+            greetings: BTreeMap::new(),
             requests: Vec::new(),
             violations: Vec::new(),
             max_in_flight: 0,
@@ -148,7 +149,7 @@ impl State {
         self.note_strays(number, asked, credential);
         self.requests.push(Request {
             number,
-            at: clock::now().duration_since(self.start),
+            at: self.elapsed(),
             service: asked.service,
             method: asked.method.clone(),
             host: asked.host.clone(),
@@ -164,6 +165,10 @@ impl State {
         });
         let plan = Plan::draw(&mut self.faults, |scope| asked.meets(scope));
         (number, plan)
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        clock::now().duration_since(self.start)
     }
 
     /// Notes that a request is over: answered, or given up.

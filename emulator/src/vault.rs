@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::clock;
+use crate::replica::Replica;
 use crate::state::Shared;
 use crate::state::State;
 
@@ -71,10 +72,12 @@ pub(crate) struct Store {
     /// By lower-case name, which is the order of the list.
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) page_sizes: Vec<usize>,
+    /// A front end that is behind.
+    pub(crate) behind: Option<Replica>,
     rules: Vec<Rule>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Secret {
     pub(crate) name: String,
     pub(crate) deleted: bool,
@@ -236,12 +239,12 @@ impl Vault {
         });
     }
 
-    fn with_secret(&self, name: &str, change: impl FnOnce(&mut Secret)) -> bool {
+    pub(crate) fn with_secret(&self, name: &str, change: impl FnOnce(&mut Secret)) -> bool {
         let key = name.to_ascii_lowercase();
         self.with_store(|store| store.secrets.get_mut(&key).map(change).is_some())
     }
 
-    fn with_store<T: Default>(&self, look: impl FnOnce(&mut Store) -> T) -> T {
+    pub(crate) fn with_store<T: Default>(&self, look: impl FnOnce(&mut Store) -> T) -> T {
         self.shared
             .with(|state: &mut State| state.vault_mut(&self.host).map(look).unwrap_or_default())
     }
@@ -254,6 +257,7 @@ impl Store {
             host: host_of(name_or_host),
             secrets: BTreeMap::new(),
             page_sizes: Vec::new(),
+            behind: None,
             rules: Vec::new(),
         }
     }
@@ -295,7 +299,8 @@ impl Store {
 
     /// The secret of that name, unless it is deleted.
     pub(crate) fn secret(&self, name: &str) -> Option<&Secret> {
-        self.secrets.get(&name.to_ascii_lowercase()).filter(|secret| !secret.deleted)
+        let key = name.to_ascii_lowercase();
+        self.front(&key).get(&key).filter(|secret| !secret.deleted)
     }
 }
 

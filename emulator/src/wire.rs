@@ -1,18 +1,13 @@
 //! One connection: HTTP/1.1, and the faults that need the wire itself.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::Limited;
 use hyper::Request;
 use hyper::Response;
-use hyper::body::Body;
-use hyper::body::Frame;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::header::HeaderName;
@@ -29,6 +24,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::answer::Answer;
 use crate::asked::Asked;
+use crate::body::Delivery;
+use crate::body::Stream;
 use crate::control;
 use crate::dialect;
 use crate::fault::Kind;
@@ -68,7 +65,9 @@ pub(crate) async fn talk<W: Wire>(stream: W, behind: Behind, shared: Arc<Shared>
                     let asked = asked(service, request, sni).await;
                     serve(asked, &shared, &cut).await
                 }
-                Behind::Control => on_the_wire(control::answer(request, &shared).await, false),
+                Behind::Control => {
+                    on_the_wire(control::answer(request, &shared).await, Delivery::Whole)
+                }
             };
             Ok::<_, Infallible>(answer)
         }
@@ -88,8 +87,8 @@ pub(crate) async fn talk<W: Wire>(stream: W, behind: Behind, shared: Arc<Shared>
 
 /// How a connection ends before its time.
 #[derive(Debug, Default)]
-struct Cut {
-    reset: Notify,
+pub(crate) struct Cut {
+    pub(crate) reset: Notify,
     close: Notify,
 }
 
@@ -116,16 +115,20 @@ async fn asked(service: Service, request: Request<Incoming>, sni: Option<String>
     asked
 }
 
-async fn serve(mut asked: Asked, shared: &Shared, cut: &Cut) -> Response<Chunk> {
+async fn serve(mut asked: Asked, shared: &Shared, cut: &Arc<Cut>) -> Response<Stream> {
     let (number, mut plan) = shared.with(|state| state.arrive(&mut asked));
     let under_way = UnderWay { shared, asked, number };
     if !plan.delay.is_zero() {
         tokio::time::sleep(plan.delay).await;
     }
     shared.held(&plan.holds).await;
-    let (answer, half) = match plan.instead.take() {
-        None => (under_way.usual(&plan), false),
-        Some(Kind::Truncated) => (under_way.usual(&plan), true),
+    let whole = |answer| (answer, Delivery::Whole);
+    let (answer, delivery) = match plan.instead.take() {
+        None => whole(under_way.usual(&plan)),
+        Some(Kind::Truncated) => (under_way.usual(&plan), Delivery::Half),
+        Some(Kind::Torn) => (under_way.usual(&plan), Delivery::Torn(Arc::clone(cut))),
+        Some(Kind::Drip(pause)) => (under_way.usual(&plan), Delivery::Drip(pause)),
+        Some(Kind::Endless(pause)) => (Answer::json(200, String::new()), Delivery::Endless(pause)),
         Some(Kind::Reset) => {
             cut.reset.notify_one();
             std::future::pending().await
@@ -134,33 +137,42 @@ async fn serve(mut asked: Asked, shared: &Shared, cut: &Cut) -> Response<Chunk> 
             cut.close.notify_one();
             std::future::pending().await
         }
-        Some(Kind::Status { code, body, headers }) => (faulty(code, body, headers), false),
-        Some(Kind::Body(body)) => (Answer::json(200, body), false),
+        Some(Kind::Status { code, body, headers }) => whole(faulty(code, body, headers)),
+        Some(Kind::Body(body)) => whole(Answer::json(200, body)),
         Some(Kind::Redirect { code, location }) => {
             let location = vec![("Location".to_owned(), location)];
-            (faulty(code, String::new(), location), false)
+            whole(faulty(code, String::new(), location))
         }
-        Some(Kind::Challenge(challenge)) => (secrets::challenge(challenge), false),
+        Some(Kind::Challenge(challenge)) => whole(secrets::challenge(challenge)),
         // The others are in the plan by name; a hang is what is left.
-        Some(Kind::Hang | Kind::Hold | Kind::Delay(_) | Kind::NextLink(_) | Kind::Id(_)) => {
-            std::future::pending().await
-        }
+        Some(
+            Kind::Hang
+            | Kind::Hold
+            | Kind::Delay(_)
+            | Kind::NextLink(_)
+            | Kind::Id(_)
+            | Kind::Field { .. },
+        ) => std::future::pending().await,
     };
     shared.with(|state| state.answered(number, answer.status));
-    on_the_wire(answer, half)
+    on_the_wire(answer, delivery)
 }
 
 impl UnderWay<'_> {
     /// What the service itself says.
     fn usual(&self, plan: &Plan) -> Answer {
         let Self { asked, number, .. } = self;
-        self.shared.with(|state| match asked.service {
+        let mut answer = self.shared.with(|state| match asked.service {
             Service::Vault => secrets::answer(state, asked, *number, plan),
             Service::Metadata => metadata::answer(state, asked, *number),
             Service::Machine(dialect) => dialect::answer(dialect, state, asked, *number),
             Service::Entra => login::answer(state, asked, *number),
             Service::Elsewhere => Answer::json(404, "{}".to_owned()),
-        })
+        });
+        for (name, json) in &plan.fields {
+            answer.set_field(name, json.as_deref());
+        }
+        answer
     }
 }
 
@@ -176,19 +188,18 @@ fn faulty(code: u16, body: String, headers: Vec<(String, String)>) -> Answer {
     answer
 }
 
-/// Puts an answer into HTTP's words; `half` of it, if so, under the length of the whole.
-fn on_the_wire(answer: Answer, half: bool) -> Response<Chunk> {
-    let mut bytes = Bytes::from(answer.body);
-    let length = bytes.len();
-    if half {
-        bytes.truncate(length / 2);
-    }
-    let mut response = Response::new(Chunk(Some(bytes)));
+/// Puts an answer into HTTP's words. The length is that of the whole, whatever is delivered of it.
+fn on_the_wire(answer: Answer, delivery: Delivery) -> Response<Stream> {
+    let bytes = Bytes::from(answer.body);
+    let length = (!delivery.is_endless()).then_some(bytes.len());
+    let mut response = Response::new(Stream::new(bytes, delivery));
     if let Ok(status) = answer.status.try_into() {
         *response.status_mut() = status;
     }
     let headers = response.headers_mut();
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     for (name, value) in answer.headers {
         let name = HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
@@ -196,22 +207,6 @@ fn on_the_wire(answer: Answer, half: bool) -> Response<Chunk> {
         }
     }
     response
-}
-
-/// A body that does not say how long it is, so that the header may promise more.
-pub(crate) struct Chunk(Option<Bytes>);
-
-impl Body for Chunk {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let bytes = self.0.take().filter(|bytes| !bytes.is_empty());
-        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
 }
 
 impl Wire for TcpStream {

@@ -57,7 +57,8 @@ impl Backoff {
             self.last = now;
         }
         self.why = Some(failure);
-        self.outage |= whole || self.failures >= OUTAGE_AFTER;
+        // Whoever asks to be left alone, with whatever status, is not asked for other names either.
+        self.outage |= whole || retry_after.is_some() || self.failures >= OUTAGE_AFTER;
         if self.outage {
             let asked_for = retry_after.unwrap_or_default();
             let pause = dice.shorten(pause(self.failures)).max(asked_for);
@@ -139,10 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn a_throttled_vault_is_left_alone_for_as_long_as_it_asks() {
-        let mut backoff = Backoff::default();
+    fn a_vault_is_left_alone_for_as_long_as_it_asks() {
         let asked_for = Some(Duration::from_secs(30));
-        backoff.failed(second(0), second(0), Failure::Throttled, asked_for, &mut Dice::seeded(1));
-        assert_eq!(backoff.ready(second(1), true), second(30));
+        for failure in [Failure::Throttled, Failure::Unreachable] {
+            let mut backoff = Backoff::default();
+            backoff.failed(second(0), second(0), failure, asked_for, &mut Dice::seeded(1));
+            assert_eq!(backoff.ready(second(1), true), second(30), "{failure:?}");
+        }
     }
 }

@@ -101,7 +101,7 @@ fn what_the_emulator_says_to_type_works() {
         mkdir /run/bin /run/typed; ln -s {akvfs} /run/bin/akvfs; PATH=/run/bin:$PATH
         mount -t tmpfs tmpfs /mnt; mkdir /mnt/vault; cd /run/typed
         {emulator} > said 2>&1 & trap \"kill $!; wait\" EXIT
-        until grep -q /requests said; do sleep 0.05; done
+        until grep -qs /requests said; do sleep 0.05; done
         sed -n '/^export/,$ {{ s|DIRECTORY|/mnt/vault|; p }}' said > lines
         . ./lines > heard 2> /dev/null
         cat /mnt/vault/ftpadmin; akvfs unmount /mnt/vault"

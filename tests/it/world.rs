@@ -117,6 +117,11 @@ impl World {
         self.write("/etc/nsswitch.conf", format!("{NSSWITCH}hosts: files dns\n"));
     }
 
+    /// Unknown names are none again.
+    pub(crate) fn find_resolver(&self) {
+        self.write("/etc/nsswitch.conf", format!("{NSSWITCH}hosts: files\n"));
+    }
+
     /// Takes the network away: whoever connects hears at once that there is no route, and what
     /// is connected hears nothing more.
     pub(crate) fn cut_network(&self) {

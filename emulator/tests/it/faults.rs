@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use akvfs_emulator::authority::Certificate;
 use akvfs_emulator::fault::Fault;
+use akvfs_emulator::fault::Greeting;
 use akvfs_emulator::fault::Kind;
 use akvfs_emulator::fault::Scope;
+use akvfs_emulator::record::Service;
 
 use crate::client::Bench;
 use crate::client::read;
@@ -128,13 +130,80 @@ async fn a_connection_can_be_reset_closed_and_cut_in_the_middle() {
         (Kind::Reset, "ConnectionReset"),
         (Kind::Close, "IncompleteMessage"),
         (Kind::Truncated, "UnexpectedEof"),
+        (Kind::Torn, "ConnectionReset"),
     ] {
         bench.emulator.inject(Fault::times(1, Scope::Get, kind));
         let error = broken(&bench, limit).await;
         assert!(error.contains(word) || word == "IncompleteMessage", "{word}: {error}");
         assert_eq!(bench.ask("/secrets/db").await.status, 200, "{word}");
     }
-    assert_eq!(bench.statuses(), [None, Some(200), None, Some(200), Some(200), Some(200)]);
+    let ok = Some(200);
+    assert_eq!(bench.statuses(), [None, ok, None, ok, ok, ok, ok, ok]);
+}
+
+#[tokio::test]
+async fn a_body_can_come_in_drops_and_without_end() {
+    let bench = Bench::new();
+    bench.vault.put("db", "one");
+    let once = |kind| bench.emulator.inject(Fault::times(1, Scope::Get, kind));
+
+    once(Kind::Drip(Duration::from_millis(1)));
+    assert_eq!(bench.ask("/secrets/db").await.json()["value"], "one");
+    once(Kind::Drip(Duration::from_secs(2)));
+    assert!(broken(&bench, Duration::from_millis(500)).await.contains("TimedOut"));
+
+    once(Kind::Endless(Duration::from_millis(1)));
+    let token = bench.token().await;
+    let mut reply = bench.http.get(GET).bearer_auth(token).send().await.unwrap();
+    assert_eq!(reply.content_length(), None);
+    let mut length = 0;
+    while length < 100_000 {
+        length += reply.chunk().await.unwrap().unwrap().len();
+    }
+}
+
+#[tokio::test]
+async fn a_field_of_an_answer_can_be_another_or_none() {
+    let bench = Bench::new();
+    let field = |name: &str, json: Option<&str>| Kind::Field {
+        name: name.to_owned(),
+        json: json.map(ToOwned::to_owned),
+    };
+    let once = |kind| bench.emulator.inject(Fault::times(1, Scope::Token, kind));
+    once(field("expires_in", Some("-1.5")));
+    let reply = bench.token_with("https://vault.azure.net", "").await.json();
+    assert_eq!(reply["expires_in"].as_f64(), Some(-1.5));
+    assert_eq!(reply["resource"], "https://vault.azure.net");
+    once(field("resource", None));
+    let reply = bench.token_with("https://vault.azure.net", "").await.json();
+    assert_eq!(reply.get("resource"), None);
+    let reply = bench.token_with("https://vault.azure.net", "").await.json();
+    assert_eq!(reply["expires_in"], "86399");
+}
+
+#[tokio::test]
+async fn a_fault_can_be_met_by_every_second_request() {
+    let bench = Bench::new();
+    bench.vault.put("db", "one");
+    bench.emulator.inject(Fault::every(2, Scope::Get, Kind::status(503)));
+    for _ in 0..4 {
+        bench.ask("/secrets/db").await;
+    }
+    assert_eq!(bench.statuses(), [200, 503, 200, 503].map(Some));
+}
+
+#[tokio::test]
+async fn whoever_connects_can_be_reset_or_left_alone() {
+    for (greeting, word) in [(Greeting::Reset, "ConnectionReset"), (Greeting::Silence, "TimedOut")]
+    {
+        let bench = Bench::new();
+        bench.vault.put("db", "one");
+        bench.emulator.greet(Service::Vault, greeting);
+        let error = broken(&bench, Duration::from_secs(1)).await;
+        assert!(error.contains(word), "{greeting:?}: {error}");
+        bench.emulator.clear_all();
+        assert_eq!(bench.ask("/secrets/db").await.status, 200, "{greeting:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod changes;
 mod client;
 mod control;
 mod dialects;
