@@ -20,9 +20,12 @@ use crate::cli::complaint::reason;
 use crate::cli::config::Check;
 use crate::cli::config::Config;
 use crate::cli::config::Prefetch;
+use crate::control::protocol::Identity;
+use crate::control::protocol::PassedOver;
 use crate::control::server;
 use crate::fuse::audit::Audit;
 use crate::fuse::session;
+use crate::identity::taken::Taken;
 use crate::log;
 use crate::log::Level;
 use crate::log::Sink;
@@ -94,9 +97,10 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
         shown: Box::new(move |name| filter.shows(name)),
         configured: config.view.configured(),
     };
+    let identity = identity(&config.access.identity);
     let service = Service::start(legacy, vault, tokens, config.policy, names, tell)?;
     listen(service.clone(), Arc::clone(&reports))?;
-    server::serve(inherited.visitors, service.clone())?;
+    server::serve(inherited.visitors, service.clone(), identity)?;
     let may_fail = config.audit_may_fail;
     let teller = inherited.clerk.map(Teller::begin).transpose()?;
     let audit = teller.map(|teller| Audit { teller, may_fail });
@@ -147,6 +151,16 @@ async fn ready(service: &Service, check: Check, prefetch: Prefetch, reports: &Ow
         }
     }
     Report::Ready { warnings }
+}
+
+/// Who asks the vault, as `akvfs status` says it.
+fn identity(taken: &Taken) -> Identity {
+    let passed_over = taken
+        .passed_over
+        .iter()
+        .map(|it| PassedOver { source: it.source.name().to_owned(), why: it.why.clone() });
+    let source = taken.origin.kind().name().to_owned();
+    Identity { source, passed_over: passed_over.collect() }
 }
 
 /// Tells the model which inodes the kernel holds, and which not.

@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::control::protocol::Complaint;
-use crate::control::protocol::Identity;
 use crate::control::protocol::LONGEST_REQUEST;
 use crate::control::protocol::Line;
 use crate::control::protocol::Mount;
@@ -133,18 +132,13 @@ fn describe(desk: &Desk, facts: Facts) -> Mount {
     let (now, wall) = (clock::now(), clock::wall());
     let time = |at: Moment| clock::rfc3339(wall_time(at, now, wall));
     let mut mount = facts.mount();
-    mount.identity = Some(identity());
+    mount.identity = Some(desk.identity.clone());
     mount.token = overview.token.map(|expires| Token { expires: time(expires) });
     mount.list = overview.list.into();
     mount.sandbox = desk.sandbox.clone();
     mount.alarms.extend(overview.alarms);
     mount.secrets = overview.names.into_iter().map(|name| secret(name, time)).collect();
     mount
-}
-
-/// Who asks the vault.
-fn identity() -> Identity {
-    Identity { source: "imds".to_owned(), passed_over: Vec::new() }
 }
 
 fn secret(status: NameStatus, time: impl Fn(Moment) -> String) -> Secret {

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::control::conversation::Conversation;
+use crate::control::protocol::Identity;
 use crate::control::reception;
 use crate::service::server::Service;
 
@@ -22,6 +23,8 @@ use crate::service::server::Service;
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) service: Service,
+    /// Who asks the vault.
+    pub(super) identity: Identity,
     /// What the worker may not do.
     pub(super) sandbox: Vec<String>,
     /// So many may ask at once.
@@ -31,9 +34,10 @@ pub(super) struct Desk {
 }
 
 /// Serves connections until the supervisor is gone. Must be called on a tokio runtime.
-pub fn serve(supervisor: OwnedFd, service: Service) -> io::Result<()> {
+pub fn serve(supervisor: OwnedFd, service: Service, identity: Identity) -> io::Result<()> {
     let desk = Arc::new(Desk {
         service,
+        identity,
         sandbox: sandbox(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
         asking: Arc::new(Semaphore::new(ASKING)),
         watching: Arc::new(Semaphore::new(WATCHING)),
