@@ -14,8 +14,8 @@ pub(crate) const ROOMS: &[Room] = &[
     ("clock", &["model"], &["rustix"]),
     ("json", &["model"], &["serde", "serde_json", "zeroize"]),
     ("log", &["clock"], &["rustix", "serde"]),
-    ("der", &[], &[]),
     ("alarm", &["clock", "log"], &["serde"]),
+    ("der", &[], &[]),
     ("tls", &["der"], &["aws_lc_rs", "rustls", "rustls_platform_verifier", "serde"]),
     (
         "http",
