@@ -38,6 +38,7 @@ use fuser::TimeOrNow;
 use fuser::WriteFlags;
 
 use crate::fuse::attr;
+use crate::fuse::looks::Looks;
 use crate::fuse::reply;
 use crate::fuse::view::Filter;
 use crate::fuse::view::View;
@@ -51,16 +52,17 @@ use crate::service::server::Service;
 #[derive(Debug)]
 pub struct Mount {
     service: Service,
-    view: Arc<View>,
+    view: View,
     filter: Filter,
+    looks: Arc<Looks>,
 }
 
 impl Mount {
     /// A view of a served cache.
     #[must_use]
     pub fn new(service: Service, view: View) -> Self {
-        let filter = view.filter();
-        Self { service, view: Arc::new(view), filter }
+        let (filter, looks) = (view.filter(), Arc::new(view.looks()));
+        Self { service, view, filter, looks }
     }
 
     /// The secret that a name can mean here. A name that no secret can have, or that is not shown,
@@ -93,10 +95,10 @@ impl Filesystem for Mount {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.secret(parent, name) {
             Some(name) => {
-                let to = reply::entry(&self.view, reply);
+                let to = reply::entry(&self.looks, reply);
                 self.service.handle(Event::Lookup { name, to });
             }
-            None => reply::missing(&self.view, self.service.policy().kernel_ttl(), reply),
+            None => reply::missing(&self.looks, self.service.policy().kernel_ttl(), reply),
         }
     }
 
@@ -119,7 +121,7 @@ impl Filesystem for Mount {
             let ttl = self.service.policy().kernel_ttl();
             return reply.attr(&ttl, &attr::directory(&self.view, self.service.since()));
         }
-        let to = reply::attributes(&self.view, reply);
+        let to = reply::attributes(&self.looks, reply);
         self.service.handle(Event::Attributes { node: Node(ino.0), to });
     }
 
@@ -138,7 +140,7 @@ impl Filesystem for Mount {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let to = reply::bytes(&self.view, offset, size, reply);
+        let to = reply::bytes(&self.looks, offset, size, reply);
         self.service.handle(Event::Read { node: Node(ino.0), to });
     }
 

@@ -10,4 +10,5 @@ pub mod reply;
 
 pub mod attr;
 pub mod errno;
+pub mod looks;
 pub mod view;

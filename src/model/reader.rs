@@ -149,7 +149,9 @@ impl<W, V: Value> Cache<W, V> {
     ) {
         self.bind(name, to.node);
         let answer = match self.sight(to.node, ttl) {
-            Some(Sight { bound: Some((_, value)), .. }) if to.bytes => Answer::Bytes(value),
+            Some(Sight { bound: Some((_, value)), .. }) if to.bytes => {
+                Answer::Bytes(name.clone(), value)
+            }
             Some(sight) => Answer::Attributes(sight),
             None => Answer::Unknown,
         };
@@ -172,8 +174,8 @@ impl<W, V: Value> Cache<W, V> {
     }
 
     pub(super) fn sight(&self, node: Node, ttl: Duration) -> Option<Sight<V>> {
-        let bound = self.tree.inode(node)?.bound.clone();
-        Some(Sight { node, bound, ttl })
+        let inode = self.tree.inode(node)?;
+        Some(Sight { node, name: inode.name.clone(), bound: inode.bound.clone(), ttl })
     }
 
     pub(super) fn forget(&mut self, node: Node, lookups: u64, effects: &mut Effects<W, V>) {
