@@ -10,14 +10,19 @@ use serde::Serialize;
 use crate::cli::access::Access;
 use crate::cli::arguments::Mount;
 use crate::cli::complaint::Complaint;
+use crate::cli::config_file::ConfigFile;
+use crate::cli::config_file::Table;
 use crate::cli::environment::Environment;
+use crate::cli::file_tables;
 use crate::cli::option::Key;
 use crate::cli::owner;
 use crate::cli::owner::Account;
+use crate::cli::settings::Place;
 use crate::cli::settings::Settings;
 use crate::cli::settings::complain;
 use crate::cli::values;
 use crate::cli::values::Wrong;
+use crate::fuse::looks::Rule;
 use crate::fuse::view::View;
 use crate::log::Destination;
 use crate::log::Format;
@@ -79,6 +84,8 @@ pub struct Wanted {
     pub run_as: Option<Account>,
     /// Where messages go.
     pub log: Destination,
+    /// Where that is written, if in a file.
+    pub log_place: Option<Place>,
     /// Whether the command stays while the mount lives.
     pub foreground: bool,
     /// What a person should know before he is surprised, and what to do about it.
@@ -87,23 +94,33 @@ pub struct Wanted {
 
 /// Understands `akvfs mount`.
 pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complaint> {
-    let settings = &order.settings;
-    let access = Access::to_vault(&order.vault, settings, environment)?;
-    let policy = policy(settings)?;
     let own = Account::own();
-    let view = view(settings, own, &policy)?;
+    let file = ConfigFile::of(&order.settings, own.uid)?;
+    let mut settings = file.settings;
+    settings.append(order.settings.clone());
+    let settings = &settings;
+    let to_vault = |settings: &Settings| Access::to_vault(&order.vault, settings, environment);
+    let access = to_vault(settings)
+        .map_err(|complaint| settings.located(complaint, |others| to_vault(others).err()))?;
+    let policy = policy(settings)?;
+    let view = view(settings, &file.tables, own, &policy)?;
     let run_as = run_as(settings, own, &policy)?;
     let foreground = settings.count(Key::Foreground) > 0;
     let allow_other = settings.count(Key::AllowOther) > 0;
     let log = log(settings, foreground)?;
+    let mut warnings = warnings(&view, allow_other, own);
+    if allow_other {
+        warnings.extend(file_tables::shut_out(&file.tables, &view, policy.open_timeout));
+    }
     Ok(Wanted {
         source: order.vault.clone(),
         allow_other,
         room: settings.size(Key::Room)?,
         run_as,
         foreground,
-        warnings: warnings(&view, allow_other, own),
+        warnings,
         log,
+        log_place: settings.place(Key::Log).cloned(),
         config: Config {
             access,
             policy,
@@ -132,12 +149,18 @@ fn policy(settings: &Settings) -> Result<Policy, Complaint> {
             "stale={stale}: shorter than refresh={refresh}: no value would last until it is asked \
              about again"
         ))
-        .hint("raise stale, or lower refresh"));
+        .hint("raise stale, or lower refresh")
+        .at(settings.place(Key::Stale).or(settings.place(Key::Refresh))));
     }
     Ok(policy)
 }
 
-fn view(settings: &Settings, own: Account, policy: &Policy) -> Result<View, Complaint> {
+fn view(
+    settings: &Settings,
+    tables: &[Table],
+    own: Account,
+    policy: &Policy,
+) -> Result<View, Complaint> {
     let patience = policy.open_timeout;
     let uid = settings.parsed(Key::Uid, |text| owner::user(text, patience))?;
     let gid = settings.parsed(Key::Gid, |text| owner::group(text, patience))?;
@@ -148,6 +171,7 @@ fn view(settings: &Settings, own: Account, policy: &Policy) -> Result<View, Comp
         dir_mode: settings.parsed(Key::DirMode, values::dir_mode)?.unwrap_or(0o550),
         newline: settings.count(Key::Newline) > 0,
         secrets: settings.parsed(Key::Secrets, values::globs)?.unwrap_or_default(),
+        rules: file_tables::rules(tables, patience)?,
     })
 }
 
@@ -162,7 +186,8 @@ fn run_as(
     let chosen = settings.parsed(Key::RunAs, |text| Account::find(text, patience))?;
     let refuse = |why: &str, hint: &str| {
         let text = settings.given(Key::RunAs).unwrap_or_default();
-        Err(complain(Key::RunAs, text, Wrong::new(why).hint(hint)))
+        let place = settings.place(Key::RunAs);
+        Err(complain(Key::RunAs, text, Wrong::new(why).hint(hint)).at(place))
     };
     match chosen {
         Some(account) if account.uid == 0 => {
@@ -217,7 +242,10 @@ fn log(settings: &Settings, foreground: bool) -> Result<Destination, Complaint> 
 fn warnings(view: &View, allow_other: bool, own: Account) -> Vec<(String, Option<String>)> {
     let mut warnings = vec![];
     let (group, others) = (0o070, 0o007);
-    let shared = view.uid != 0 || view.gid != 0 || view.mode & (group | others) != 0;
+    let opens = |uid, gid, mode| uid != 0 || gid != 0 || mode & (group | others) != 0;
+    let by_table =
+        |rule: &Rule| opens(rule.uid.unwrap_or(0), rule.gid.unwrap_or(0), rule.mode.unwrap_or(0));
+    let shared = opens(view.uid, view.gid, view.mode) || view.rules.iter().any(by_table);
     if own.uid == 0 && !allow_other && shared {
         warnings.push((
             "only root can enter, whatever uid, gid and mode are".to_owned(),

@@ -15,10 +15,14 @@ pub mod arguments;
 
 pub mod environment;
 pub mod owner;
+pub mod trusted;
 pub mod values;
 
 pub mod access;
 pub mod config;
+pub mod config_file;
+pub mod file_tables;
+pub mod toml_values;
 
 pub mod get;
 pub mod list;

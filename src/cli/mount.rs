@@ -29,7 +29,7 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
         return Ok(());
     }
     tell(&wanted.warnings);
-    let sink = open(&wanted.log)?;
+    let sink = open(&wanted.log).map_err(|complaint| complaint.at(wanted.log_place.as_ref()))?;
     let mut config = wanted.config;
     config.log = sink.as_ref().map(Sink::format);
     let brief = serde_json::to_vec(&config);

@@ -49,6 +49,8 @@ pub enum Key {
     AllowOther,
     /// Whether a line feed is added.
     Newline,
+    /// A file of options.
+    Config,
     /// Whom the worker runs as.
     RunAs,
     /// Where messages go.

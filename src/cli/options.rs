@@ -12,7 +12,7 @@ use crate::cli::option::Kind;
 use crate::cli::option::Opt;
 
 /// Every option there is, in the order in which the help shows them.
-pub const OPTIONS: [Opt; 25] = [
+pub const OPTIONS: [Opt; 26] = [
     Opt {
         key: Key::Identity,
         name: "identity",
@@ -223,6 +223,16 @@ pub const OPTIONS: [Opt; 25] = [
         group: Group::Files,
         commands: &[Command::Mount, Command::Get],
         help: "end a value in a line feed if it is not empty and has none",
+    },
+    Opt {
+        key: Key::Config,
+        name: "config",
+        letter: None,
+        kind: Kind::Text("FILE"),
+        default: None,
+        group: Group::Files,
+        commands: &MOUNTING,
+        help: "a file (TOML) with options, and with owner and mode of files by their names",
     },
     Opt {
         key: Key::RunAs,

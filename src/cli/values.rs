@@ -124,7 +124,8 @@ pub fn globs(text: &str) -> Result<Vec<String>, Wrong> {
     text.split(':').map(glob).collect()
 }
 
-fn glob(text: &str) -> Result<String, Wrong> {
+/// One glob.
+pub fn glob(text: &str) -> Result<String, Wrong> {
     if text.is_empty() {
         return Err(Wrong::new("an empty name matches nothing")
             .hint("leave the option away to show all secrets"));

@@ -62,7 +62,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "tls",
             "vault",
         ],
-        &["clap", "glob", "nix", "rustix", "serde", "serde_json", "strsim", "tokio"],
+        &["clap", "glob", "nix", "rustix", "serde", "serde_json", "strsim", "tokio", "toml"],
     ),
     ("main", &["akvfs"], &[]),
     ("lib", &[], &[]),
