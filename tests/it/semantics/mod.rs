@@ -2,6 +2,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod change;
+pub(crate) mod directory;
 pub(crate) mod errors;
 pub(crate) mod idle;
 pub(crate) mod listing;
