@@ -79,8 +79,13 @@ impl Filesystem for Mount {
         if kernel.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS).is_err() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        for flag in [InitFlags::FUSE_NO_OPEN_SUPPORT, InitFlags::FUSE_NO_OPENDIR_SUPPORT] {
-            // The kernel does as it is told by ENOSYS whether it announces it or not.
+        for flag in [
+            // The kernel does as it is told by ENOSYS whether it announces these or not.
+            InitFlags::FUSE_NO_OPEN_SUPPORT,
+            InitFlags::FUSE_NO_OPENDIR_SUPPORT,
+            // It gives no handles that somebody could come back with when numbers mean other files.
+            InitFlags::FUSE_NO_EXPORT_SUPPORT,
+        ] {
             let _announced = kernel.add_capabilities(flag);
         }
         // Nothing is ever written, and a reply must fit into one packet.

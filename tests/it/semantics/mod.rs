@@ -1,6 +1,7 @@
 //! The promises of docs/SEMANTICS.md, on real mounts.
 
 pub(crate) mod bytes;
+pub(crate) mod calls;
 pub(crate) mod change;
 pub(crate) mod directory;
 pub(crate) mod errors;
