@@ -15,8 +15,10 @@ use crate::cli::config_file::Table;
 use crate::cli::environment::Environment;
 use crate::cli::file_tables;
 use crate::cli::option::Key;
+use crate::cli::option::Opt;
 use crate::cli::owner;
 use crate::cli::owner::Account;
+use crate::cli::selinux;
 use crate::cli::settings::Place;
 use crate::cli::settings::Settings;
 use crate::cli::settings::complain;
@@ -78,6 +80,8 @@ pub struct Wanted {
     pub source: String,
     /// Whether users other than the mount's owner are let in.
     pub allow_other: bool,
+    /// The SELinux labels, as options of the kernel's.
+    pub labels: Vec<String>,
     /// How many bytes of memory there are for what is held.
     pub room: u64,
     /// Whom the worker runs as, if not as whoever mounts.
@@ -108,7 +112,11 @@ pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complai
     let foreground = settings.count(Key::Foreground) > 0;
     let allow_other = settings.count(Key::AllowOther) > 0;
     let log = log(settings, foreground)?;
+    let labels = labels(settings, own)?;
     let mut warnings = warnings(&view, allow_other, own);
+    if !labels.is_empty() && !selinux::is_on() {
+        warnings.push(("SELinux is off, and no label is given to anything".to_owned(), None));
+    }
     if allow_other {
         warnings.extend(file_tables::shut_out(&file.tables, &view, policy.open_timeout));
     }
@@ -118,6 +126,7 @@ pub fn mount(order: &Mount, environment: &Environment) -> Result<Wanted, Complai
         room: settings.size(Key::Room)?,
         run_as,
         foreground,
+        labels,
         warnings,
         log,
         log_place: settings.place(Key::Log).cloned(),
@@ -199,6 +208,20 @@ fn run_as(
         Some(account) if own.uid == 0 => Ok(Some(account)),
         Some(_) | None => Ok(None),
     }
+}
+
+/// What the kernel is told of labels. It takes the double quotes off.
+fn labels(settings: &Settings, own: Account) -> Result<Vec<String>, Complaint> {
+    let keys = [Key::Context, Key::FsContext, Key::DefContext, Key::RootContext];
+    let mut labels = Vec::new();
+    for opt in keys.into_iter().filter_map(Opt::row) {
+        let label = settings.parsed(opt.key, |text| match own.uid {
+            0 => values::label(text),
+            _ => Err(Wrong::new("only root can choose").hint("leave it away")),
+        })?;
+        labels.extend(label.map(|label| format!("{}=\"{label}\"", opt.name)));
+    }
+    Ok(labels)
 }
 
 fn on_firewall(text: &str) -> Result<bool, Wrong> {

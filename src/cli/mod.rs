@@ -15,6 +15,7 @@ pub mod arguments;
 
 pub mod environment;
 pub mod owner;
+pub mod selinux;
 pub mod trusted;
 pub mod values;
 

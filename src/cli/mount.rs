@@ -14,6 +14,7 @@ use crate::cli::config::Prefetch;
 use crate::cli::environment::Environment;
 use crate::cli::option::Key;
 use crate::cli::progress;
+use crate::cli::selinux;
 use crate::cli::settings::complain;
 use crate::cli::values::Wrong;
 use crate::log::Destination;
@@ -41,6 +42,7 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
             source: wanted.source,
             directory: order.directory.clone(),
             allow_other: wanted.allow_other,
+            labels: if selinux::is_on() { wanted.labels } else { Vec::new() },
         },
         room: wanted.room,
         open_timeout: config.policy.open_timeout,

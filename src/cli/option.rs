@@ -51,6 +51,14 @@ pub enum Key {
     Newline,
     /// A file of options.
     Config,
+    /// The files' SELinux label.
+    Context,
+    /// The file system's.
+    FsContext,
+    /// That of files which have none.
+    DefContext,
+    /// The directory's.
+    RootContext,
     /// Whom the worker runs as.
     RunAs,
     /// Where messages go.

@@ -141,6 +141,17 @@ pub fn glob(text: &str) -> Result<String, Wrong> {
     }
 }
 
+/// An SELinux label, as the kernel takes it.
+pub fn label(text: &str) -> Result<String, Wrong> {
+    let is_good = |letter: char| letter.is_ascii_alphanumeric() || "_-.:,".contains(letter);
+    if text.chars().all(is_good) && text.split(':').filter(|part| !part.is_empty()).count() >= 3 {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::new("not an SELinux label").hint(
+        "it is USER:ROLE:TYPE, and a range if there is one, in double quotes if that has a comma",
+    ))
+}
+
 fn octal(text: &str, example: &str) -> Result<u16, Wrong> {
     let digits = (1..=5).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     let mode = u16::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o7777);
@@ -255,6 +266,18 @@ mod tests {
         }
         for bad in ["0440", "0755", "0554", "1555"] {
             assert!(dir_mode(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_holds_nothing_that_ends_an_option_of_the_kernels() {
+        for good in ["system_u:object_r:etc_t:s0", "system_u:object_r:a-b.c_t:s0:c1,c2", "a:b:c"] {
+            assert_eq!(label(good), Ok(good.to_owned()));
+        }
+        for bad in
+            ["", "etc_t", "a:b", "a::b", "a:b:c\"", "a:b:c d", "a:b:c=d", "a:b:c\\", "a:b:c\n"]
+        {
+            assert!(label(bad).is_err(), "{bad:?}");
         }
     }
 

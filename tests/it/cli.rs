@@ -65,7 +65,9 @@ const WRONG: &[&str] = &[
     "mount my-vault /mnt -o allow_root",
     "mount my-vault /mnt -o password=hunter2",
     "mount my-vault /mnt --password=hunter2",
-    "mount my-vault /mnt -o context=\"system_u:object_r:httpd_sys_content_t:s0:c1,c2\"",
+    "mount my-vault /mnt -o context=httpd_sys_content_t",
+    "mount my-vault /mnt -o context=system_u:object_r:httpd_sys_content_t:s0:c1,c2",
+    "mount my-vault /mnt --rootcontext=a:b:c=d",
     "get my-vault ftpadmin --mode=0400",
     "get my-vault ftpadmin -o identity=system",
     "get my-vault -ftpadmin",
@@ -230,6 +232,7 @@ pub(crate) fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
         Key::Mode => ["0440", "444"],
         Key::DirMode => ["0555", "0500"],
         Key::Config => panic!("it is config.rs that tries it"),
+        Key::Context | Key::FsContext | Key::DefContext | Key::RootContext => ["a:b:c", "a:b:d:s0"],
         Key::RunAs => ["nobody", "4242"],
         Key::Log => ["stderr", "/var/log/akvfs.log"],
         Key::AllowOther | Key::EnforceDates | Key::Newline | Key::Foreground | Key::Verbose => {
@@ -270,6 +273,10 @@ fn every_option_does_something_and_the_same_in_both_its_forms() {
         };
         let values = two_values(opt.key, &ca_files);
         let flag = matches!(opt.kind, Kind::Flag);
+        let labels = [Key::Context, Key::FsContext, Key::DefContext, Key::RootContext];
+        if labels.contains(&opt.key) && !nix::unistd::Uid::effective().is_root() {
+            continue;
+        }
         if opt.key == Key::RunAs && !nix::unistd::Uid::effective().is_root() {
             assert!(wanted(vault, &["--run-as=4242"]).unwrap_err().contains("only root"));
             continue;
@@ -359,6 +366,8 @@ fn mount_8_may_say_what_it_always_says() {
          default_permissions,allow_other,max_read=131072,blksize=4096,rootmode=40000,fd=4",
         "my-vault /mnt -f -o defaults,auto,noauto,users,owner,group,suid,dev,exec,dirsync",
         "my-vault /mnt -s -f -o no-such-option=5,nope",
+        "my-vault /mnt -f -o rw,context=\"system_u:object_r:httpd_sys_content_t:s0:c1,c2\"",
+        "my-vault /mnt -f -o fscontext=a:b:c,defcontext=\"a:b:c\",rootcontext=a:b:c:s0",
         "akvfs#my-vault /mnt -f",
         "https://my-vault.vault.azure.net/ /mnt -f",
         "MY-VAULT.vault.azure.net /mnt -f -t fuse.akvfs",

@@ -15,6 +15,7 @@ mod azure;
 mod caller;
 mod callers;
 mod canary;
+mod cases;
 mod check;
 mod child;
 mod cli;
