@@ -38,6 +38,7 @@ mod child;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/it/deaths.rs"]
 mod deaths;
+#[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/it/mapping.rs"]
 mod mapping;
 mod measure;

@@ -59,6 +59,7 @@ fn page(
     let Some(most) = maxresults(asked) else {
         return bad_parameter("The value of maxresults must be between 1 and 25.");
     };
+    let most = store.full_page.unwrap_or(most);
     let Some(place) = Place::of(asked) else {
         return bad_parameter("The value of $skiptoken is not valid.");
     };

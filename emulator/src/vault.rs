@@ -74,6 +74,8 @@ pub(crate) struct Store {
     pub(crate) page_sizes: Vec<usize>,
     /// A front end that is behind.
     pub(crate) behind: Option<Replica>,
+    /// How long a page is, whatever is asked for.
+    pub(crate) full_page: Option<usize>,
     rules: Vec<Rule>,
 }
 
@@ -220,6 +222,12 @@ impl Vault {
         self.with_store(|store| store.page_sizes = sizes);
     }
 
+    /// How many items a full page has from now on. The service never gives more than 25; this is for
+    /// what is about a list that is long, and not about the requests that it takes.
+    pub fn full_pages(&self, items: usize) {
+        self.with_store(|store| store.full_page = Some(items));
+    }
+
     fn set_enabled(&self, name: &str, enabled: bool) -> bool {
         let change = Change { enabled: Some(enabled), ..Change::default() };
         self.change(name, change)
@@ -258,6 +266,7 @@ impl Store {
             secrets: BTreeMap::new(),
             page_sizes: Vec::new(),
             behind: None,
+            full_page: None,
             rules: Vec::new(),
         }
     }

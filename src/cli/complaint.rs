@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::io::Write;
 
+use crate::cli::settings::Place;
 use crate::log::one_line;
 use crate::supervisor::mount::Failed;
 use crate::tls::BadRoots;
@@ -34,6 +35,16 @@ impl Complaint {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, with where what is wrong is written, if that is in a file and not said already.
+    #[must_use]
+    pub fn at(mut self, place: Option<&Place>) -> Self {
+        let place = place.map(|place| format!("{place}: "));
+        if let Some(place) = place.filter(|place| !self.message.starts_with(place)) {
+            self.message.insert_str(0, &place);
+        }
         self
     }
 

@@ -14,13 +14,20 @@ use crate::cli::arguments::Mount;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
 use crate::cli::complaint::reason;
+use crate::cli::config_file::ConfigFile;
+use crate::cli::config_file::Table;
+use crate::cli::file_tables;
 use crate::cli::option::Key;
+use crate::cli::option::Opt;
 use crate::cli::owner;
 use crate::cli::owner::Account;
+use crate::cli::selinux;
+use crate::cli::settings::Place;
 use crate::cli::settings::Settings;
 use crate::cli::settings::complain;
 use crate::cli::values;
 use crate::cli::values::Wrong;
+use crate::fuse::looks::Rule;
 use crate::fuse::view::View;
 use crate::identity::surroundings::Surroundings;
 use crate::identity::taken::Origin;
@@ -80,6 +87,8 @@ pub struct Wanted {
     pub source: String,
     /// Whether users other than the mount's owner are let in.
     pub allow_other: bool,
+    /// The SELinux labels, as options of the kernel's.
+    pub labels: Vec<String>,
     /// How many bytes of memory there are for what is held.
     pub room: u64,
     /// Whom the worker runs as, if not as whoever mounts.
@@ -88,6 +97,8 @@ pub struct Wanted {
     pub audit: Option<Records>,
     /// Where messages go.
     pub log: Destination,
+    /// Where that is written, if in a file.
+    pub log_place: Option<Place>,
     /// Whether the command stays while the mount lives.
     pub foreground: bool,
     /// What a person should know before he is surprised, and what to do about it.
@@ -96,8 +107,11 @@ pub struct Wanted {
 
 /// Understands `akvfs mount`.
 pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
-    let settings = &order.settings;
     let own = Account::own();
+    let file = ConfigFile::of(&order.settings, own.uid)?;
+    let mut settings = file.settings;
+    settings.append(order.settings.clone());
+    let settings = &settings;
     let mut here = here.clone();
     let is_auto = settings.text(Key::Identity) == Some("auto");
     let is_roots = own.uid == 0 && settings.given(Key::RunAs).is_none();
@@ -108,9 +122,11 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
     // A mount that is only faked asks nobody, not even for its name.
     let is_looked_up = order.vault.starts_with(access::TAG);
     let vault = if order.fake && is_looked_up { "faked" } else { &order.vault };
-    let mut access = Access::to_vault(vault, settings, &here).map_err(as_mount)?;
+    let to_vault = |settings: &Settings| Access::to_vault(vault, settings, &here).map_err(as_mount);
+    let mut access = to_vault(settings)
+        .map_err(|complaint| settings.located(complaint, |others| to_vault(others).err()))?;
     let policy = policy(settings)?;
-    let view = view(settings, own, &policy)?;
+    let view = view(settings, &file.tables, own, &policy)?;
     let run_as = run_as(settings, own, &policy)?;
     if let Origin::AzureCli(program) = &mut access.identity.origin
         && own.uid == 0
@@ -121,6 +137,14 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
     let foreground = settings.count(Key::Foreground) > 0;
     let allow_other = settings.count(Key::AllowOther) > 0;
     let log = log(settings, foreground)?;
+    let labels = labels(settings, own)?;
+    let mut warnings = warnings(&view, allow_other, own);
+    if !labels.is_empty() && !selinux::is_on() {
+        warnings.push(("SELinux is off, and no label is given to anything".to_owned(), None));
+    }
+    if allow_other {
+        warnings.extend(file_tables::shut_out(&file.tables, &view, policy.open_timeout));
+    }
     Ok(Wanted {
         source: order.vault.clone(),
         allow_other,
@@ -128,8 +152,10 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
         run_as,
         foreground,
         audit: settings.parsed(Key::Audit, audit)?.flatten(),
-        warnings: warnings(&view, allow_other, own),
+        labels,
+        warnings,
         log,
+        log_place: settings.place(Key::Log).cloned(),
         config: Config {
             access,
             policy,
@@ -169,12 +195,18 @@ fn policy(settings: &Settings) -> Result<Policy, Complaint> {
             "stale={stale}: shorter than refresh={refresh}: no value would last until it is asked \
              about again"
         ))
-        .hint("raise stale, or lower refresh"));
+        .hint("raise stale, or lower refresh")
+        .at(settings.place(Key::Stale).or(settings.place(Key::Refresh))));
     }
     Ok(policy)
 }
 
-fn view(settings: &Settings, own: Account, policy: &Policy) -> Result<View, Complaint> {
+fn view(
+    settings: &Settings,
+    tables: &[Table],
+    own: Account,
+    policy: &Policy,
+) -> Result<View, Complaint> {
     let patience = policy.open_timeout;
     let uid = settings.parsed(Key::Uid, |text| owner::user(text, patience))?;
     let gid = settings.parsed(Key::Gid, |text| owner::group(text, patience))?;
@@ -185,6 +217,7 @@ fn view(settings: &Settings, own: Account, policy: &Policy) -> Result<View, Comp
         dir_mode: settings.parsed(Key::DirMode, values::dir_mode)?.unwrap_or(0o550),
         newline: settings.count(Key::Newline) > 0,
         secrets: settings.parsed(Key::Secrets, values::globs)?.unwrap_or_default(),
+        rules: file_tables::rules(tables, patience)?,
     })
 }
 
@@ -199,7 +232,8 @@ fn run_as(
     let chosen = settings.parsed(Key::RunAs, |text| Account::find(text, patience))?;
     let refuse = |why: &str, hint: &str| {
         let text = settings.given(Key::RunAs).unwrap_or_default();
-        Err(complain(Key::RunAs, text, Wrong::new(why).hint(hint)))
+        let place = settings.place(Key::RunAs);
+        Err(complain(Key::RunAs, text, Wrong::new(why).hint(hint)).at(place))
     };
     match chosen {
         Some(account) if account.uid == 0 => {
@@ -234,6 +268,20 @@ fn audit_failure(text: &str) -> Result<bool, Wrong> {
         "allow" => Ok(true),
         _ => Err(Wrong::new("there is no such choice").hint("audit-failure= takes deny or allow")),
     }
+}
+
+/// What the kernel is told of labels. It takes the double quotes off.
+fn labels(settings: &Settings, own: Account) -> Result<Vec<String>, Complaint> {
+    let keys = [Key::Context, Key::FsContext, Key::DefContext, Key::RootContext];
+    let mut labels = Vec::new();
+    for opt in keys.into_iter().filter_map(Opt::row) {
+        let label = settings.parsed(opt.key, |text| match own.uid {
+            0 => values::label(text),
+            _ => Err(Wrong::new("only root can choose").hint("leave it away")),
+        })?;
+        labels.extend(label.map(|label| format!("{}=\"{label}\"", opt.name)));
+    }
+    Ok(labels)
 }
 
 fn on_firewall(text: &str) -> Result<bool, Wrong> {
@@ -290,7 +338,10 @@ fn log(settings: &Settings, foreground: bool) -> Result<Destination, Complaint> 
 fn warnings(view: &View, allow_other: bool, own: Account) -> Vec<(String, Option<String>)> {
     let mut warnings = vec![];
     let (group, others) = (0o070, 0o007);
-    let shared = view.uid != 0 || view.gid != 0 || view.mode & (group | others) != 0;
+    let opens = |uid, gid, mode| uid != 0 || gid != 0 || mode & (group | others) != 0;
+    let by_table =
+        |rule: &Rule| opens(rule.uid.unwrap_or(0), rule.gid.unwrap_or(0), rule.mode.unwrap_or(0));
+    let shared = opens(view.uid, view.gid, view.mode) || view.rules.iter().any(by_table);
     if own.uid == 0 && !allow_other && shared {
         warnings.push((
             "only root can enter, whatever uid, gid and mode are".to_owned(),

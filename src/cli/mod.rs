@@ -15,6 +15,8 @@ pub mod arguments;
 
 pub mod environment;
 pub mod owner;
+pub mod selinux;
+pub mod trusted;
 pub mod values;
 
 pub mod from;
@@ -23,6 +25,9 @@ pub mod own_cloud;
 pub mod access;
 pub mod brief;
 pub mod config;
+pub mod config_file;
+pub mod file_tables;
+pub mod toml_values;
 
 pub mod get;
 pub mod list;

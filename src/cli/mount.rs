@@ -15,6 +15,7 @@ use crate::cli::config::Prefetch;
 use crate::cli::environment;
 use crate::cli::option::Key;
 use crate::cli::progress;
+use crate::cli::selinux;
 use crate::cli::settings::complain;
 use crate::cli::values::Wrong;
 use crate::log::Destination;
@@ -34,7 +35,7 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
     if wanted.config.verbosity > 0 && matches!(wanted.log, Destination::System) {
         say(&format!("akvfs: {}", wanted.config.access.identity));
     }
-    let sink = open(&wanted.log)?;
+    let sink = open(&wanted.log).map_err(|complaint| complaint.at(wanted.log_place.as_ref()))?;
     let mut config = wanted.config;
     config.log = sink.as_ref().map(Sink::format);
     let brief = brief::write(&config);
@@ -46,6 +47,7 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
             source: wanted.source,
             directory: order.directory.clone(),
             allow_other: wanted.allow_other,
+            labels: if selinux::is_on() { wanted.labels } else { Vec::new() },
         },
         room: wanted.room,
         open_timeout: config.policy.open_timeout,

@@ -55,6 +55,16 @@ pub enum Key {
     Audit,
     /// What becomes of an open that cannot be recorded.
     AuditFailure,
+    /// A file of options.
+    Config,
+    /// The files' SELinux label.
+    Context,
+    /// The file system's.
+    FsContext,
+    /// That of files which have none.
+    DefContext,
+    /// The directory's.
+    RootContext,
     /// Whom the worker runs as.
     RunAs,
     /// Where messages go.

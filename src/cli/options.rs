@@ -12,7 +12,7 @@ use crate::cli::option::Kind;
 use crate::cli::option::Opt;
 
 /// Every option there is, in the order in which the help shows them.
-pub const OPTIONS: [Opt; 28] = [
+pub const OPTIONS: [Opt; 33] = [
     Opt {
         key: Key::Identity,
         name: "identity",
@@ -253,6 +253,56 @@ pub const OPTIONS: [Opt; 28] = [
         group: Group::Process,
         commands: &MOUNTING,
         help: "what becomes of an open that cannot be recorded",
+    },
+    Opt {
+        key: Key::Config,
+        name: "config",
+        letter: None,
+        kind: Kind::Text("FILE"),
+        default: None,
+        group: Group::Files,
+        commands: &MOUNTING,
+        help: "a file (TOML) with options, and with owner and mode of files by their names",
+    },
+    Opt {
+        key: Key::Context,
+        name: "context",
+        letter: None,
+        kind: Kind::Text("LABEL"),
+        default: None,
+        group: Group::Files,
+        commands: &MOUNTING,
+        help: "SELinux label of everything in the mount; nothing where SELinux is off",
+    },
+    Opt {
+        key: Key::FsContext,
+        name: "fscontext",
+        letter: None,
+        kind: Kind::Text("LABEL"),
+        default: None,
+        group: Group::Files,
+        commands: &MOUNTING,
+        help: "SELinux label of the file system itself, likewise",
+    },
+    Opt {
+        key: Key::DefContext,
+        name: "defcontext",
+        letter: None,
+        kind: Kind::Text("LABEL"),
+        default: None,
+        group: Group::Files,
+        commands: &MOUNTING,
+        help: "SELinux label of files that have none, likewise",
+    },
+    Opt {
+        key: Key::RootContext,
+        name: "rootcontext",
+        letter: None,
+        kind: Kind::Text("LABEL"),
+        default: None,
+        group: Group::Files,
+        commands: &MOUNTING,
+        help: "SELinux label of the directory, likewise",
     },
     Opt {
         key: Key::RunAs,

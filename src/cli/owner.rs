@@ -1,6 +1,8 @@
 //! Users and groups by name. They may live in a directory across the network, so a look-up has a
 //! deadline; and a name that is not known is an error, never another owner instead.
 
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use nix::unistd::Gid;
 use nix::unistd::Group;
 use nix::unistd::Uid;
 use nix::unistd::User;
+use nix::unistd::getgrouplist;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -32,6 +35,26 @@ pub fn group(text: &str, patience: Duration) -> Result<u32, Wrong> {
     let name = text.to_owned();
     let found = within(patience, move || Group::from_name(&name))?;
     found.map(|group| group.gid.as_raw()).ok_or_else(|| unknown("group"))
+}
+
+/// The groups that each of these users is in, as far as that can be found out in time.
+#[must_use]
+pub fn groups(users: Vec<u32>, patience: Duration) -> HashMap<u32, Vec<u32>> {
+    let ask = move || {
+        let mut found = HashMap::new();
+        for uid in users {
+            if found.contains_key(&uid) {
+                continue;
+            }
+            let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+            let name = user.as_ref().and_then(|user| CString::new(user.name.as_str()).ok());
+            let groups = user.zip(name).and_then(|(user, name)| getgrouplist(&name, user.gid).ok());
+            let groups = groups.unwrap_or_default().into_iter().map(Gid::as_raw).collect();
+            found.insert(uid, groups);
+        }
+        Ok(Some(found))
+    };
+    within(patience, ask).ok().flatten().unwrap_or_default()
 }
 
 /// A user and his group, as a process runs as them.

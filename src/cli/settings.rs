@@ -1,5 +1,6 @@
 //! What was typed for the options of the table, not yet understood.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::cli::complaint::Complaint;
@@ -10,15 +11,42 @@ use crate::cli::values;
 use crate::cli::values::Wrong;
 
 /// The options given, in the order of their weight: of two of a name, the later holds.
-#[derive(Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Settings {
-    given: Vec<(Key, String)>,
+    given: Vec<Given>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Given {
+    key: Key,
+    value: String,
+    place: Option<Place>,
+}
+
+/// Where in a file something is written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The file, as typed.
+    pub file: String,
+    /// The line, the first being 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.file, self.line)
+    }
 }
 
 impl Settings {
     /// Adds one, over what was there.
     pub fn add(&mut self, key: Key, value: String) {
-        self.given.push((key, value));
+        self.given.push(Given { key, value, place: None });
+    }
+
+    /// Adds one that is written in a file, over what was there.
+    pub fn add_written(&mut self, key: Key, value: String, place: Place) {
+        self.given.push(Given { key, value, place: Some(place) });
     }
 
     /// Adds a flag so many times.
@@ -42,14 +70,19 @@ impl Settings {
     /// The value given to an option.
     #[must_use]
     pub fn given(&self, key: Key) -> Option<&str> {
-        let mut last_first = self.given.iter().rev();
-        last_first.find(|(given, _)| *given == key).map(|(_, value)| value.as_str())
+        self.last(key).map(|given| given.value.as_str())
+    }
+
+    /// Where the value of an option is written, if that is in a file.
+    #[must_use]
+    pub fn place(&self, key: Key) -> Option<&Place> {
+        self.last(key).and_then(|given| given.place.as_ref())
     }
 
     /// How often a flag was given.
     #[must_use]
     pub fn count(&self, key: Key) -> usize {
-        self.given.iter().filter(|(given, _)| *given == key).count()
+        self.given.iter().filter(|given| given.key == key).count()
     }
 
     /// How often `-v` was given.
@@ -67,7 +100,7 @@ impl Settings {
         let Some(text) = self.text(key) else {
             return Ok(None);
         };
-        parse(text).map(Some).map_err(|wrong| complain(key, text, wrong))
+        parse(text).map(Some).map_err(|wrong| complain(key, text, wrong).at(self.place(key)))
     }
 
     /// The value of an option that is a duration; zero for any other option.
@@ -86,6 +119,27 @@ impl Settings {
         };
         let bytes = self.parsed(key, |text| values::size(text, least, most))?;
         Ok(bytes.unwrap_or_default())
+    }
+
+    /// Says where what is wrong is written. That is the line without which something else is wrong,
+    /// or nothing; `again` tries.
+    #[must_use]
+    pub fn located(
+        &self,
+        complaint: Complaint,
+        again: impl Fn(&Self) -> Option<Complaint>,
+    ) -> Complaint {
+        let at_fault = |given: &&Given| {
+            let mut others = self.clone();
+            others.given.retain(|other| other != *given);
+            given.place.is_some() && again(&others).as_ref() != Some(&complaint)
+        };
+        let place = self.given.iter().find(at_fault).and_then(|given| given.place.as_ref());
+        complaint.at(place)
+    }
+
+    fn last(&self, key: Key) -> Option<&Given> {
+        self.given.iter().rev().find(|given| given.key == key)
     }
 }
 

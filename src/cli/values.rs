@@ -124,7 +124,8 @@ pub fn globs(text: &str) -> Result<Vec<String>, Wrong> {
     text.split(':').map(glob).collect()
 }
 
-fn glob(text: &str) -> Result<String, Wrong> {
+/// One glob.
+pub fn glob(text: &str) -> Result<String, Wrong> {
     if text.is_empty() {
         return Err(Wrong::new("an empty name matches nothing")
             .hint("leave the option away to show all secrets"));
@@ -138,6 +139,17 @@ fn glob(text: &str) -> Result<String, Wrong> {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(Wrong::new(format!("{text:?} is no glob: {}", error.msg))),
     }
+}
+
+/// An SELinux label, as the kernel takes it.
+pub fn label(text: &str) -> Result<String, Wrong> {
+    let is_good = |letter: char| letter.is_ascii_alphanumeric() || "_-.:,".contains(letter);
+    if text.chars().all(is_good) && text.split(':').filter(|part| !part.is_empty()).count() >= 3 {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::new("not an SELinux label").hint(
+        "it is USER:ROLE:TYPE, and a range if there is one, in double quotes if that has a comma",
+    ))
 }
 
 fn octal(text: &str, example: &str) -> Result<u16, Wrong> {
@@ -254,6 +266,18 @@ mod tests {
         }
         for bad in ["0440", "0755", "0554", "1555"] {
             assert!(dir_mode(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_holds_nothing_that_ends_an_option_of_the_kernels() {
+        for good in ["system_u:object_r:etc_t:s0", "system_u:object_r:a-b.c_t:s0:c1,c2", "a:b:c"] {
+            assert_eq!(label(good), Ok(good.to_owned()));
+        }
+        for bad in
+            ["", "etc_t", "a:b", "a::b", "a:b:c\"", "a:b:c d", "a:b:c=d", "a:b:c\\", "a:b:c\n"]
+        {
+            assert!(label(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use fuser::FileAttr;
 use fuser::FileType;
 use fuser::INodeNo;
 
+use crate::fuse::looks::Look;
 use crate::fuse::view::View;
 use crate::model::secret::Version;
 use crate::model::tree::Node;
@@ -16,22 +17,18 @@ use crate::model::tree::ROOT;
 /// The directory, made at a time in seconds since 1970.
 #[must_use]
 pub fn directory(view: &View, since: i64) -> FileAttr {
-    FileAttr {
-        kind: FileType::Directory,
-        perm: view.dir_mode,
-        nlink: 2,
-        ..file(view, ROOT, 0, since)
-    }
+    let look = Look { uid: view.uid, gid: view.gid, mode: view.dir_mode, newline: false };
+    FileAttr { kind: FileType::Directory, nlink: 2, ..file(look, ROOT, 0, since) }
 }
 
 /// A secret's inode: bound to a version, or so far a name and no more.
 #[must_use]
-pub fn secret(view: &View, node: Node, bound: Option<(&Version, usize)>) -> FileAttr {
+pub fn secret(look: Look, node: Node, bound: Option<(&Version, usize)>) -> FileAttr {
     let (created, size) = bound.map_or((0, 0), |(version, size)| (version.created, size));
-    file(view, node, size as u64, created)
+    file(look, node, size as u64, created)
 }
 
-fn file(view: &View, node: Node, size: u64, time: i64) -> FileAttr {
+fn file(look: Look, node: Node, size: u64, time: i64) -> FileAttr {
     let time = wall(time);
     FileAttr {
         ino: INodeNo(node.0),
@@ -43,10 +40,10 @@ fn file(view: &View, node: Node, size: u64, time: i64) -> FileAttr {
         ctime: time,
         crtime: time,
         kind: FileType::RegularFile,
-        perm: view.mode,
+        perm: look.mode,
         nlink: 1,
-        uid: view.uid,
-        gid: view.gid,
+        uid: look.uid,
+        gid: look.gid,
         rdev: 0,
         blksize: 4096,
         flags: 0,

@@ -135,7 +135,7 @@ fn is_recorded<V>(answer: &Answer<V>) -> bool {
         Answer::No(why) => *why != Why::Refused(Refusal::Missing),
         Answer::Entry(_)
         | Answer::Attributes(_)
-        | Answer::Bytes(_)
+        | Answer::Bytes(..)
         | Answer::Missing(_)
         | Answer::Ready
         | Answer::Names(_)

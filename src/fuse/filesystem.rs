@@ -17,7 +17,6 @@ use fuser::Errno;
 use fuser::FileHandle;
 use fuser::Filesystem;
 use fuser::INodeNo;
-use fuser::InitFlags;
 use fuser::KernelConfig;
 use fuser::LockOwner;
 use fuser::OpenFlags;
@@ -39,6 +38,8 @@ use fuser::WriteFlags;
 
 use crate::fuse::attr;
 use crate::fuse::audit::Audit;
+use crate::fuse::looks::Looks;
+use crate::fuse::negotiation::negotiate;
 use crate::fuse::reply;
 use crate::fuse::view::Filter;
 use crate::fuse::view::View;
@@ -52,17 +53,18 @@ use crate::service::server::Service;
 #[derive(Debug)]
 pub struct Mount {
     service: Service,
-    view: Arc<View>,
+    view: View,
     filter: Filter,
     audit: Option<Audit>,
+    looks: Arc<Looks>,
 }
 
 impl Mount {
     /// A view of a served cache, whose opens are recorded or not.
     #[must_use]
     pub fn new(service: Service, view: View, audit: Option<Audit>) -> Self {
-        let filter = view.filter();
-        Self { service, view: Arc::new(view), filter, audit }
+        let (filter, looks) = (view.filter(), Arc::new(view.looks()));
+        Self { service, view, filter, looks, audit }
     }
 
     /// The secret that a name can mean here. A name that no secret can have, or that is not shown,
@@ -75,30 +77,16 @@ impl Mount {
 
 impl Filesystem for Mount {
     fn init(&mut self, _request: &Request, kernel: &mut KernelConfig) -> io::Result<()> {
-        // Without it a look-up that waits in the kernel for another one would hold the directory.
-        if kernel.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS).is_err() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        for flag in [InitFlags::FUSE_NO_OPEN_SUPPORT, InitFlags::FUSE_NO_OPENDIR_SUPPORT] {
-            // The kernel does as it is told by ENOSYS whether it announces it or not.
-            let _announced = kernel.add_capabilities(flag);
-        }
-        // Nothing is ever written, and a reply must fit into one packet.
-        let _before = kernel.set_max_write(SMALLEST_WRITE);
-        if let Err(most) = kernel.set_max_readahead(LARGEST_READ) {
-            let _before = kernel.set_max_readahead(most);
-        }
-        let _before = kernel.set_max_background(READS_AT_ONCE);
-        Ok(())
+        negotiate(kernel)
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.secret(parent, name) {
             Some(name) => {
-                let to = reply::entry(&self.view, reply);
+                let to = reply::entry(&self.looks, reply);
                 self.service.handle(Event::Lookup { name, to });
             }
-            None => reply::missing(&self.view, self.service.policy().kernel_ttl(), reply),
+            None => reply::missing(&self.looks, self.service.policy().kernel_ttl(), reply),
         }
     }
 
@@ -122,7 +110,7 @@ impl Filesystem for Mount {
             return reply.attr(&ttl, &attr::directory(&self.view, self.service.since()));
         }
         let node = Node(ino.0);
-        let mut to = reply::attributes(&self.view, reply);
+        let mut to = reply::attributes(&self.looks, reply);
         if let Some(audit) = &self.audit {
             to = audit.attributes(&self.service, request, node, to);
         }
@@ -147,7 +135,7 @@ impl Filesystem for Mount {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let to = reply::bytes(&self.view, offset, size, reply);
+        let to = reply::bytes(&self.looks, offset, size, reply);
         self.service.handle(Event::Read { node: Node(ino.0), to });
     }
 
@@ -388,12 +376,3 @@ impl Filesystem for Mount {
         reply.error(Errno::EROFS);
     }
 }
-
-/// The kernel's own minimum.
-const SMALLEST_WRITE: u32 = 4096;
-
-/// The largest value fits into it, and with it into one packet of the socket to the relay.
-const LARGEST_READ: u32 = 128 * 1024;
-
-/// Read-ahead of so many files at once.
-const READS_AT_ONCE: u16 = 64;

@@ -6,9 +6,11 @@
 pub mod session;
 
 pub mod filesystem;
+pub mod negotiation;
 pub mod reply;
 
 pub mod attr;
 pub mod audit;
 pub mod errno;
+pub mod looks;
 pub mod view;

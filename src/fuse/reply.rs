@@ -15,7 +15,7 @@ use fuser::ReplyOpen;
 
 use crate::fuse::attr;
 use crate::fuse::errno::errno;
-use crate::fuse::view::View;
+use crate::fuse::looks::Looks;
 use crate::model::event::Answer;
 use crate::model::event::Sight;
 use crate::model::listing::FIRST_COOKIE;
@@ -26,13 +26,13 @@ use crate::service::server::Caller;
 
 /// Answers a LOOKUP.
 #[must_use]
-pub fn entry(view: &Arc<View>, reply: ReplyEntry) -> Caller {
-    let view = Arc::clone(view);
+pub fn entry(looks: &Arc<Looks>, reply: ReplyEntry) -> Caller {
+    let looks = Arc::clone(looks);
     Box::new(move |answer| {
         if let Answer::Entry(sight) = answer {
-            reply.entry(&sight.ttl, &shown(&view, &sight), Generation(0));
+            reply.entry(&sight.ttl, &shown(&looks, &sight), Generation(0));
         } else if let Answer::Missing(ttl) = answer {
-            missing(&view, ttl, reply);
+            missing(&looks, ttl, reply);
         } else {
             reply.error(unexpected(&answer));
         }
@@ -41,29 +41,29 @@ pub fn entry(view: &Arc<View>, reply: ReplyEntry) -> Caller {
 
 /// Says that there is no such name, and for how long the kernel may say so by itself: to an entry
 /// whose inode is 0 it pays no other attention.
-pub fn missing(view: &View, ttl: Duration, reply: ReplyEntry) {
-    reply.entry(&ttl, &attr::secret(view, Node(0), None), Generation(0));
+pub fn missing(looks: &Looks, ttl: Duration, reply: ReplyEntry) {
+    reply.entry(&ttl, &attr::secret(looks.plain(), Node(0), None), Generation(0));
 }
 
 /// Answers a GETATTR.
 #[must_use]
-pub fn attributes(view: &Arc<View>, reply: ReplyAttr) -> Caller {
-    let view = Arc::clone(view);
+pub fn attributes(looks: &Arc<Looks>, reply: ReplyAttr) -> Caller {
+    let looks = Arc::clone(looks);
     Box::new(move |answer| {
         let Answer::Attributes(sight) = answer else { return reply.error(unexpected(&answer)) };
-        reply.attr(&sight.ttl, &shown(&view, &sight));
+        reply.attr(&sight.ttl, &shown(&looks, &sight));
     })
 }
 
 /// Answers a READ.
 #[must_use]
-pub fn bytes(view: &Arc<View>, offset: u64, size: u32, reply: ReplyData) -> Caller {
-    let view = Arc::clone(view);
+pub fn bytes(looks: &Arc<Looks>, offset: u64, size: u32, reply: ReplyData) -> Caller {
+    let looks = Arc::clone(looks);
     Box::new(move |answer| {
-        let Answer::Bytes(value) = answer else { return reply.error(unexpected(&answer)) };
+        let Answer::Bytes(name, value) = answer else { return reply.error(unexpected(&answer)) };
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        reply.data(&view.part(value.expose(), offset, size));
+        reply.data(&looks.of(&name).part(value.expose(), offset, size));
     })
 }
 
@@ -97,10 +97,11 @@ pub fn names(offset: u64, mut reply: ReplyDirectory) -> Caller {
     })
 }
 
-fn shown(view: &View, sight: &Sight<Stored>) -> fuser::FileAttr {
+fn shown(looks: &Looks, sight: &Sight<Stored>) -> fuser::FileAttr {
+    let look = looks.of(&sight.name);
     let bound = sight.bound.as_ref();
-    let sized = bound.map(|(version, value)| (version, view.size(value.expose())));
-    attr::secret(view, sight.node, sized)
+    let sized = bound.map(|(version, value)| (version, look.size(value.expose())));
+    attr::secret(look, sight.node, sized)
 }
 
 /// The error of an answer that is not what was hoped for.
@@ -112,7 +113,7 @@ pub(super) fn unexpected<V>(answer: &Answer<V>) -> Errno {
         Answer::Missing(_) => Errno::ENOENT,
         Answer::Entry(_)
         | Answer::Attributes(_)
-        | Answer::Bytes(_)
+        | Answer::Bytes(..)
         | Answer::Ready
         | Answer::Names(_)
         | Answer::Refreshed(_) => Errno::EIO,

@@ -1,14 +1,15 @@
 //! How one mount shows a vault: which names, whose, with which modes, and whether values that do
-//! not end in a line feed are shown with one.
+//! not end in a line feed are shown with one; and for which names that is different.
 //!
 //! Two mounts of one vault may be two views of it. A view holds no value and asks nobody.
-
-use std::borrow::Cow;
 
 use glob::Pattern;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::fuse::looks::Look;
+use crate::fuse::looks::Looks;
+use crate::fuse::looks::Rule;
 use crate::model::name::SecretName;
 
 /// One mount's view of a vault.
@@ -26,6 +27,8 @@ pub struct View {
     pub newline: bool,
     /// The names that are shown, as globs (`site-*`); all, if there is none.
     pub secrets: Vec<String>,
+    /// What is different for some names; the first rule that is for a name holds.
+    pub rules: Vec<Rule>,
 }
 
 impl View {
@@ -46,25 +49,11 @@ impl View {
         }
     }
 
-    /// How long a value is as this mount shows it.
+    /// How each of its files looks.
     #[must_use]
-    pub fn size(&self, value: &[u8]) -> usize {
-        value.len() + usize::from(self.adds_newline(value))
-    }
-
-    /// A part of a value as this mount shows it: at most `size` bytes from `offset` on.
-    #[must_use]
-    pub fn part<'v>(&self, value: &'v [u8], offset: usize, size: usize) -> Cow<'v, [u8]> {
-        let end = offset.saturating_add(size);
-        let own = value.get(offset..end.min(value.len())).unwrap_or(&[]);
-        if self.adds_newline(value) && (offset..end).contains(&value.len()) {
-            return Cow::Owned([own, b"\n"].concat());
-        }
-        Cow::Borrowed(own)
-    }
-
-    fn adds_newline(&self, value: &[u8]) -> bool {
-        self.newline && value.last().is_some_and(|last| *last != b'\n')
+    pub fn looks(&self) -> Looks {
+        let Self { uid, gid, mode, newline, .. } = *self;
+        Looks::new(Look { uid, gid, mode, newline }, &self.rules)
     }
 }
 
@@ -87,46 +76,13 @@ impl Filter {
 mod tests {
     use super::*;
 
-    fn view(newline: bool) -> View {
-        View { uid: 0, gid: 0, mode: 0o400, dir_mode: 0o550, newline, secrets: Vec::new() }
-    }
-
-    #[test]
-    fn a_line_feed_is_added_to_a_value_that_has_bytes_and_does_not_end_in_one() {
-        for (value, shown) in
-            [("", ""), ("a", "a\n"), ("a\n", "a\n"), ("a\r", "a\r\n"), ("a\r\n", "a\r\n")]
-        {
-            let view = view(true);
-            assert_eq!(view.part(value.as_bytes(), 0, 100).as_ref(), shown.as_bytes());
-            assert_eq!(view.size(value.as_bytes()), shown.len());
-        }
-    }
-
     #[test]
     fn globs_choose_the_names_that_are_shown() {
         let secrets = vec!["site-*".to_owned(), "ftpadmin".to_owned()];
-        let view = View { secrets, ..view(false) };
+        let (mode, dir_mode, rules) = (0o400, 0o550, Vec::new());
+        let view = View { uid: 0, gid: 0, mode, dir_mode, newline: false, secrets, rules };
         let shows = |name| view.filter().shows(&SecretName::parse(name).unwrap());
         assert!(shows("site-a") && shows("ftpadmin") && !shows("other") && !shows("ftpadmin2"));
         assert_eq!(view.configured(), [SecretName::parse("ftpadmin").unwrap()]);
-    }
-
-    #[test]
-    fn parts_of_any_size_make_up_the_whole() {
-        for newline in [false, true] {
-            let (view, value) = (view(newline), b"0123456789");
-            for size in 1..15 {
-                let mut read = Vec::new();
-                loop {
-                    let part = view.part(value, read.len(), size);
-                    if part.is_empty() {
-                        break;
-                    }
-                    read.extend_from_slice(&part);
-                }
-                assert_eq!(read.len(), view.size(value));
-                assert_eq!(read.get(..10), Some(value.as_slice()));
-            }
-        }
     }
 }

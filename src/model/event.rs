@@ -131,8 +131,8 @@ pub enum Answer<V> {
     Entry(Sight<V>),
     /// The inode is this.
     Attributes(Sight<V>),
-    /// The bytes.
-    Bytes(V),
+    /// The bytes of the secret of that name.
+    Bytes(SecretName, V),
     /// The name is missing, and the kernel may say so for that long.
     Missing(Duration),
     /// The directory can be read.
@@ -152,6 +152,8 @@ pub enum Answer<V> {
 pub struct Sight<V> {
     /// The inode.
     pub node: Node,
+    /// The secret's name.
+    pub name: SecretName,
     /// The version that it is bound to, if it is.
     pub bound: Option<(Version, V)>,
     /// How long the kernel may answer by itself.

@@ -149,7 +149,9 @@ impl<W, V: Value> Cache<W, V> {
     ) {
         self.bind(name, to.node);
         let answer = match self.sight(to.node, ttl) {
-            Some(Sight { bound: Some((_, value)), .. }) if to.bytes => Answer::Bytes(value),
+            Some(Sight { bound: Some((_, value)), .. }) if to.bytes => {
+                Answer::Bytes(name.clone(), value)
+            }
             Some(sight) => Answer::Attributes(sight),
             None => Answer::Unknown,
         };
@@ -178,7 +180,8 @@ impl<W, V: Value> Cache<W, V> {
         let held = held.filter(|held| {
             bound.as_ref().is_some_and(|(version, _)| version.id == held.version.id)
         });
-        Some(Sight { node, bound, ttl, verified: held.map(|held| held.verified) })
+        let name = inode.name.clone();
+        Some(Sight { node, name, bound, ttl, verified: held.map(|held| held.verified) })
     }
 
     pub(super) fn forget(&mut self, node: Node, lookups: u64, effects: &mut Effects<W, V>) {

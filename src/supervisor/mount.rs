@@ -54,6 +54,8 @@ pub struct Plan {
     pub directory: PathBuf,
     /// Whether others than the mounting user may enter; their rights are the files' modes.
     pub allow_other: bool,
+    /// Options with which the kernel labels what is mounted; only root's mounts have any.
+    pub labels: Vec<String>,
 }
 
 /// A path as its bytes: it need not be a text.
@@ -217,6 +219,10 @@ fn mount_as_root(
     );
     if plan.allow_other {
         data.push_str(",allow_other");
+    }
+    for label in &plan.labels {
+        data.push(',');
+        data.push_str(label);
     }
     let data = CString::new(data).map_err(|error| fail(SYSTEM, &error))?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

@@ -70,11 +70,15 @@ const WRONG: &[&str] = &[
     "mount my-vault /mnt -q",
     "mount my-vault /mnt -o Mode=0440",
     "mount my-vault /mnt -o rw,refesh=5s",
-    "mount my-vault /mnt -o config=/etc/akvfs.toml",
+    "mount my-vault /mnt -o config=/no/such/file",
+    "mount my-vault /mnt -o config=/dev/null",
+    "mount my-vault /mnt -o config=/",
     "mount my-vault /mnt -o allow_root",
     "mount my-vault /mnt -o password=hunter2",
     "mount my-vault /mnt --password=hunter2",
-    "mount my-vault /mnt -o context=\"system_u:object_r:httpd_sys_content_t:s0:c1,c2\"",
+    "mount my-vault /mnt -o context=httpd_sys_content_t",
+    "mount my-vault /mnt -o context=system_u:object_r:httpd_sys_content_t:s0:c1,c2",
+    "mount my-vault /mnt --rootcontext=a:b:c=d",
     "get my-vault ftpadmin --mode=0400",
     "get my-vault ftpadmin -o identity=system",
     "get my-vault -ftpadmin",
@@ -225,7 +229,7 @@ fn help_and_manual_name_every_option() {
 }
 
 /// Two values of each option that must come to different mounts. A flag is given and not given.
-fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
+pub(crate) fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
     let guids = [
         "client-id:00000000-0000-0000-0000-000000000001",
         "client-id:00000000-0000-0000-0000-000000000002",
@@ -250,6 +254,8 @@ fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
         Key::Uid | Key::Gid => ["root", "65534"],
         Key::Mode => ["0440", "444"],
         Key::DirMode => ["0555", "0500"],
+        Key::Config => panic!("it is config.rs that tries it"),
+        Key::Context | Key::FsContext | Key::DefContext | Key::RootContext => ["a:b:c", "a:b:d:s0"],
         Key::RunAs => ["nobody", "4242"],
         Key::Log => ["stderr", "/var/log/akvfs.log"],
         Key::AllowOther | Key::EnforceDates | Key::Newline | Key::Foreground | Key::Verbose => {
@@ -258,7 +264,7 @@ fn two_values(key: Key, ca_files: &[String; 2]) -> [&str; 2] {
     }
 }
 
-fn wanted(vault: &str, options: &[&str]) -> Result<Wanted, String> {
+pub(crate) fn wanted(vault: &str, options: &[&str]) -> Result<Wanted, String> {
     let line = [&["akvfs", "mount", vault, "/mnt"], options].concat();
     let line: Vec<OsString> = line.iter().map(OsString::from).collect();
     let order = arguments::read(&line).map_err(|complaint| complaint.to_string())?;
@@ -266,7 +272,7 @@ fn wanted(vault: &str, options: &[&str]) -> Result<Wanted, String> {
     config::mount(&order, &Surroundings::default()).map_err(|complaint| complaint.to_string())
 }
 
-fn ca_files() -> [String; 2] {
+pub(crate) fn ca_files() -> [String; 2] {
     ["one", "two"].map(|name| {
         let certificate = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let path = std::env::temp_dir().join(format!("akvfs-{name}-{}", std::process::id()));
@@ -278,7 +284,7 @@ fn ca_files() -> [String; 2] {
 #[test]
 fn every_option_does_something_and_the_same_in_both_its_forms() {
     let ca_files = ca_files();
-    for opt in &OPTIONS {
+    for opt in OPTIONS.iter().filter(|opt| opt.key != Key::Config) {
         let foreign = matches!(opt.key, Key::Resource | Key::Authority);
         let vault = if foreign { "vault.example.com" } else { "my-vault" };
         let other = if opt.key == Key::Resource {
@@ -290,6 +296,10 @@ fn every_option_does_something_and_the_same_in_both_its_forms() {
         };
         let values = two_values(opt.key, &ca_files);
         let flag = matches!(opt.kind, Kind::Flag);
+        let labels = [Key::Context, Key::FsContext, Key::DefContext, Key::RootContext];
+        if labels.contains(&opt.key) && !nix::unistd::Uid::effective().is_root() {
+            continue;
+        }
         if opt.key == Key::RunAs && !nix::unistd::Uid::effective().is_root() {
             assert!(wanted(vault, &["--run-as=4242"]).unwrap_err().contains("only root"));
             continue;
@@ -382,6 +392,8 @@ fn mount_8_may_say_what_it_always_says() {
          default_permissions,allow_other,max_read=131072,blksize=4096,rootmode=40000,fd=4",
         "my-vault /mnt -f -o defaults,auto,noauto,users,owner,group,suid,dev,exec,dirsync",
         "my-vault /mnt -s -f -o no-such-option=5,nope",
+        "my-vault /mnt -f -o rw,context=\"system_u:object_r:httpd_sys_content_t:s0:c1,c2\"",
+        "my-vault /mnt -f -o fscontext=a:b:c,defcontext=\"a:b:c\",rootcontext=a:b:c:s0",
         "akvfs#my-vault /mnt -f",
         "https://my-vault.vault.azure.net/ /mnt -f",
         "MY-VAULT.vault.azure.net /mnt -f -t fuse.akvfs",

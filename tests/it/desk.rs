@@ -245,7 +245,7 @@ impl Desk {
         if let Some(Answer::Attributes(Sight { bound: Some((_, value)), .. })) = answer {
             return Some(value.0);
         }
-        if let Some(Answer::Bytes(value)) = answer { Some(value.0) } else { None }
+        if let Some(Answer::Bytes(_, value)) = answer { Some(value.0) } else { None }
     }
 
     /// Opens a name that nobody asked for before, and the vault has it.

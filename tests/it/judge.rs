@@ -240,7 +240,7 @@ impl Judge {
             Answer::Entry(sight) | Answer::Attributes(sight) => {
                 self.sight(now, name, came, sight);
             }
-            Answer::Bytes(_) => {
+            Answer::Bytes(..) => {
                 self.uses.insert(name.to_owned(), came);
             }
             Answer::Missing(ttl) => {

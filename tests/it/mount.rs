@@ -21,9 +21,21 @@ use crate::world::World;
 impl Mounted<'_> {
     /// Runs something as another user, with the directory.
     fn acting_as<T: Send>(&self, uid: u32, gid: u32, run: impl FnOnce(&Path) -> T + Send) -> T {
+        self.acting_in_groups(uid, gid, &[gid], run)
+    }
+
+    /// Runs something as another user in these supplementary groups, with the directory.
+    pub(crate) fn acting_in_groups<T: Send>(
+        &self,
+        uid: u32,
+        gid: u32,
+        groups: &[u32],
+        run: impl FnOnce(&Path) -> T + Send,
+    ) -> T {
         self.inside(|directory| {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-            set_thread_groups(&[gid]).unwrap();
+            let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+            set_thread_groups(&groups).unwrap();
             set_thread_res_gid(gid, gid, gid).unwrap();
             set_thread_res_uid(uid, uid, uid).unwrap();
             run(directory)

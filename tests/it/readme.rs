@@ -286,7 +286,7 @@ fn obeyed(program: &str, words: &[&str]) -> Result<bool, String> {
         let parts = word.split(',').map(|part| match part.split_once('=') {
             Some((name @ ("gid" | "uid" | "--gid" | "--uid"), _)) => format!("{name}=root"),
             Some((name @ ("run-as" | "--run-as"), _)) => format!("{name}=nobody"),
-            Some(("ca-file", _)) => "ro".to_owned(),
+            Some(("ca-file" | "config", _)) => "ro".to_owned(),
             // This machine has no tags.
             _ if part.starts_with("tag:") => "my-vault".to_owned(),
             _ => part.to_owned(),

@@ -333,7 +333,7 @@ impl Simulation {
                     }
                 }
             }
-            (Wants::Bytes(node), Answer::Bytes(value)) => {
+            (Wants::Bytes(node), Answer::Bytes(_, value)) => {
                 self.judge.read(node, value.0);
                 self.kernel.unpin(node);
             }

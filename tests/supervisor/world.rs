@@ -124,6 +124,7 @@ pub fn launch(directory: &Path, beginning: Beginning) -> Launch {
             source: "my-vault".to_owned(),
             directory: directory.to_owned(),
             allow_other: false,
+            labels: Vec::new(),
         },
         room: 1 << 20,
         open_timeout: Duration::from_secs(10),

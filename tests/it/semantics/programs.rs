@@ -22,6 +22,7 @@ use rustix::pipe::SpliceFlags;
 
 use crate::mounted::Mounted;
 use crate::world::World;
+use crate::world::until;
 
 /// Longer than a page, and no multiple of one.
 fn value() -> String {
@@ -192,7 +193,18 @@ fn a_shell_s_tests_are_true_at_once_for_a_secret_never_fetched_and_false_for_one
 #[test]
 fn programs_that_walk_a_tree_end_well() {
     let Some(world) = World::new() else { return };
-    let mounted = furnished(&world);
+    // One that is disabled is not there, and one that is disabled later is not there any more.
+    for name in ["off", "off-later"] {
+        world.vault().put(name, "v");
+    }
+    assert!(world.vault().disable("off"));
+    world.vault().put("ftpadmin", &value());
+    world.vault().put("empty", "");
+    world.vault().put("short", "s3cret\n");
+    let mounted = world.mount(&["refresh=1s"]);
+    assert_eq!((mounted.names().len(), mounted.text("off-later")), (4, "v".to_owned()));
+    assert!(world.vault().disable("off-later"));
+    until("it is listed no more", || mounted.names().len() == 3);
     let (from, to) = (mounted.directory().to_owned(), world.directory());
     let (from, to) = (from.display(), to.display());
     for line in [
@@ -206,6 +218,7 @@ fn programs_that_walk_a_tree_end_well() {
         "[ $(find FROM -type f -size +0 | wc -l) = 2 ]",
         "[ $(find FROM -type f -perm 0400 -user root -links 1 | wc -l) = 3 ]",
         "[ $(find FROM -newermt 2020-01-01 -type f | wc -l) = 3 ]",
+        "find FROM -ls > TO/find && [ $(wc -l < TO/find) = 4 ]",
         "du -a FROM > TO/du && [ $(wc -l < TO/du) = 4 ]",
         "[ $(du -b --apparent-size FROM/ftpadmin | cut -f1) = 10000 ]",
         "ls -laZ FROM > TO/ls && ls -lR FROM >> TO/ls && ls --color=always -F FROM >> TO/ls",
