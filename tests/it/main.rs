@@ -46,6 +46,7 @@ mod program;
 mod promises;
 mod readers;
 mod readme;
+mod recipes;
 mod reference;
 mod regressions;
 mod rights;

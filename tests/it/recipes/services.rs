@@ -1,0 +1,38 @@
+//! Services of systemd, with systemd itself.
+
+use crate::recipes::boot::Booted;
+use crate::recipes::kitchen::Kitchen;
+use crate::recipes::kitchen::password;
+use crate::world::until;
+
+#[test]
+fn systemd_hands_a_secret_to_a_service_that_may_not_read_the_mount() {
+    let heading = "systemd: LoadCredential=";
+    let Some(kitchen) = Kitchen::new(heading, &["systemctl", "nsenter"]) else { return };
+    kitchen.world.sh("install -d -o nightly /srv/out").ok();
+    let served = kitchen.serve();
+    let Some(booted) = Booted::up_to(&kitchen, "multi-user.target") else { return };
+    served.over_rotations_and_deaths(|_| (), |number| {
+        assert_eq!(booted.sh("systemctl restart report.service").ok(), "", "{}", booted.console());
+        let got = kitchen.world.sh("cat /srv/out/report && rm /srv/out/report").ok();
+        assert_eq!(got, format!("{}\n", password(number)));
+    });
+}
+
+#[test]
+fn a_directory_that_systemd_binds_into_a_service_follows_a_rotation() {
+    let heading = "systemd: BindReadOnlyPaths=";
+    let Some(kitchen) = Kitchen::new(heading, &["systemctl", "nsenter"]) else { return };
+    kitchen.world.sh("install -d -o nightly /srv/out").ok();
+    let served = kitchen.serve();
+    let Some(booted) = Booted::up_to(&kitchen, "multi-user.target") else { return };
+    assert_eq!(booted.sh("systemctl start app.service").ok(), "", "{}", booted.console());
+    served.over_rotations_and_deaths(|_| (), |number| {
+        let wanted = format!("{}\n", password(number));
+        until(&format!("the service has number {number}: {}", booted.console()), || {
+            kitchen.world.read("/srv/out/last").is_ok_and(|got| got == wanted.as_bytes())
+        });
+    });
+    assert_eq!(kitchen.world.sh("cat /srv/out/complaints").ok(), "");
+    assert_eq!(booted.sh("systemctl is-active app.service").ok(), "active\n");
+}
