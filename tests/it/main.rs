@@ -60,6 +60,7 @@ mod successors;
 mod thrift;
 mod together;
 mod tokens;
+mod troubleshooting;
 mod unmount;
 mod user;
 mod waits;

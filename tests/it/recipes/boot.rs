@@ -44,7 +44,8 @@ impl<'a> Booted<'a> {
         });
         let Some(first) = first else {
             let why = unshare.wait(LIMIT);
-            return World::skip(&format!("systemd cannot be booted: {why:?}")).map(|_: World| unreachable!());
+            return World::skip(&format!("systemd cannot be booted: {why:?}"))
+                .map(|_: World| unreachable!());
         };
         let booted = Self { kitchen, unshare: Some(unshare), first };
         until("systemd answers", || {

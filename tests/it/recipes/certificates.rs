@@ -30,7 +30,8 @@ fn complaints(kitchen: &Kitchen) -> String {
 
 fn page(kitchen: &Kitchen, certificate: &str) {
     kitchen.write("/srv/trusted", certificate);
-    let page = kitchen.world.run("curl", &["-sS", "--cacert", "/srv/trusted", "https://www.example.com/"]);
+    let page =
+        kitchen.world.run("curl", &["-sS", "--cacert", "/srv/trusted", "https://www.example.com/"]);
     assert_eq!(page.ok(), "the page\n");
 }
 
@@ -59,7 +60,8 @@ fn nginx_follows_a_rotation_untold_if_the_name_of_the_file_is_a_variable() {
     let heading = "nginx: without a reload";
     let Some(kitchen) = Kitchen::new(heading, &["nginx", "openssl", "curl"]) else { return };
     let pairs = kitchen.certify("www.example.com");
-    kitchen.shelve("site-pem", pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
+    kitchen
+        .shelve("site-pem", pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
     let served = kitchen.serve();
     let _server = nginx(&kitchen);
     served.over_rotations_and_deaths(|_| (), |number| page(&kitchen, &pairs[number].1));
@@ -70,14 +72,17 @@ fn nginx_follows_a_rotation_untold_if_the_name_of_the_file_is_a_variable() {
 fn haproxy_takes_its_key_from_the_mount_and_probes_at_no_cost() {
     let Some(kitchen) = Kitchen::new("HAProxy", &["haproxy", "openssl"]) else { return };
     let pairs = kitchen.certify("www.example.com");
-    kitchen.shelve("site-pem", pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
-    kitchen.shelve("other-pem", pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
+    kitchen
+        .shelve("site-pem", pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
+    kitchen
+        .shelve("other-pem", pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
     let served = kitchen.serve();
     let main = "global\n nbthread 1\n log stdout format raw daemon notice\ndefaults\n mode http\n\
         timeout connect 5s\n timeout client 5s\n timeout server 5s\n";
     kitchen.write("/srv/main.cfg", main);
     let files = ["-f", "/srv/main.cfg", "-f", "/etc/haproxy/conf.d/site.cfg"];
-    let checked = kitchen.world.spawn(kitchen.world.command("haproxy").args(["-c", "-q"]).args(files));
+    let checked =
+        kitchen.world.spawn(kitchen.world.command("haproxy").args(["-c", "-q"]).args(files));
     assert_eq!(checked.wait(crate::world::LIMIT).ok(), "");
     let mut command = kitchen.world.command("haproxy");
     command.args(["-W", "-q"]).args(files);
@@ -96,7 +101,9 @@ fn haproxy_takes_its_key_from_the_mount_and_probes_at_no_cost() {
 
 #[test]
 fn openssl_signs_with_a_key_and_opens_one_with_a_pass_phrase() {
-    let Some(kitchen) = Kitchen::new("openssl: keys and pass phrases", &["openssl"]) else { return };
+    let Some(kitchen) = Kitchen::new("openssl: keys and pass phrases", &["openssl"]) else {
+        return;
+    };
     let keys = kitchen.certify("www.example.com");
     kitchen.shelve("signing-key", keys.iter().map(|(key, _)| key.clone()));
     let served = kitchen.serve();
@@ -131,10 +138,16 @@ fn a_certificate_of_a_vault_is_pem_or_a_pfx_that_is_taken_apart() {
     });
     kitchen.shelve("site", pfx);
     let served = kitchen.serve();
-    served.over_rotations_and_deaths(|_| (), |number| {
-        assert_eq!(kitchen.type_all(), [""]);
-        let made = kitchen.world.sh("cat /run/site/site.pem && stat -c %a /run/site/site.pem && rm -r /run/site").ok();
-        assert!(made.contains(&pairs[number].0) && made.contains(&pairs[number].1), "{made}");
-        assert!(made.ends_with("\n600\n"), "{made}");
-    });
+    served.over_rotations_and_deaths(
+        |_| (),
+        |number| {
+            assert_eq!(kitchen.type_all(), [""]);
+            let made = kitchen
+                .world
+                .sh("cat /run/site/site.pem && stat -c %a /run/site/site.pem && rm -r /run/site")
+                .ok();
+            assert!(made.contains(&pairs[number].0) && made.contains(&pairs[number].1), "{made}");
+            assert!(made.ends_with("\n600\n"), "{made}");
+        },
+    );
 }

@@ -11,7 +11,8 @@ use crate::world::World;
 /// Where the newest PostgreSQL server on the machine keeps its programs, as Debian has it.
 fn postgres() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let newest = versions.map(|it| it.path().join("bin")).filter(|it| it.join("initdb").exists()).max();
+    let newest =
+        versions.map(|it| it.path().join("bin")).filter(|it| it.join("initdb").exists()).max();
     if newest.is_none() {
         let _: Option<World> = World::skip("no PostgreSQL server is installed");
     }
@@ -19,7 +20,11 @@ fn postgres() -> Option<PathBuf> {
 }
 
 /// A server of PostgreSQL with a role `app` and a database `shop`, and with these settings.
-fn start_postgres<'a>(kitchen: &'a Kitchen, programs: &std::path::Path, settings: &str) -> Server<'a> {
+fn start_postgres<'a>(
+    kitchen: &'a Kitchen,
+    programs: &std::path::Path,
+    settings: &str,
+) -> Server<'a> {
     let programs = programs.display();
     let made = format!(
         "install -d -o postgres -g postgres /srv/db; cd /srv/db
@@ -94,7 +99,8 @@ fn mariadb_takes_its_password_from_a_file_of_defaults() {
     let ready = format!("{root} 'select 1'");
     let _server = kitchen.start(&mut command, || kitchen.world.sh(&ready).code == Some(0));
     let accept = |number| {
-        let line = format!("create or replace user app@localhost identified by '{}'", password(number));
+        let line =
+            format!("create or replace user app@localhost identified by '{}'", password(number));
         kitchen.world.sh(&format!("{root} \"{line}\"")).ok();
     };
     accept(0);

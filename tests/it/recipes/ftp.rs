@@ -46,7 +46,10 @@ fn lftp_sources_a_script_that_logs_in() {
         |number| kitchen.let_in(PARTNER, number),
         |_| {
             assert_eq!(kitchen.type_all(), [""]);
-            assert_eq!(kitchen.world.sh("cat ~partner/orders && rm ~partner/orders").ok(), "the orders\n");
+            assert_eq!(
+                kitchen.world.sh("cat ~partner/orders && rm ~partner/orders").ok(),
+                "the orders\n"
+            );
         },
     );
 }

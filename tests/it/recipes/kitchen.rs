@@ -50,7 +50,15 @@ impl Kitchen {
     /// is not installed.
     #[track_caller]
     pub(crate) fn new(heading: &str, programs: &[&str]) -> Option<Self> {
-        let recipe = Recipe::read(heading);
+        Self::furnish(Recipe::of(PAGE, heading), programs)
+    }
+
+    /// A machine with these programs, and without a recipe.
+    pub(crate) fn bare(programs: &[&str]) -> Option<Self> {
+        Self::furnish(Recipe::empty(), programs)
+    }
+
+    fn furnish(recipe: Recipe, programs: &[&str]) -> Option<Self> {
         for program in programs {
             if find(program).is_none() {
                 World::skip(&format!("{program} is not installed"))?;
@@ -154,6 +162,9 @@ impl Kitchen {
         let mut mounts = Vec::new();
         for line in self.recipe.fstab().lines().filter(|line| !line.starts_with('#')) {
             let fields: Vec<&str> = line.split_whitespace().collect();
+            if fields.get(2) != Some(&"akvfs") {
+                continue;
+            }
             let [vault, directory, kind, options, dump, pass] = fields.as_slice() else {
                 panic!("{line}");
             };
@@ -175,10 +186,14 @@ impl Kitchen {
         typed.iter().map(|(who, lines)| self.type_as(who, lines).ok()).collect()
     }
 
-    /// Types lines as somebody.
+    /// Types lines as somebody, up to the first that fails.
     pub(crate) fn type_as(&self, who: &str, lines: &str) -> Ran {
-        let script = format!("set -e\n{lines}");
-        self.world.spawn(self.as_whom(who, "sh").args(["-c", &script])).wait(LIMIT)
+        self.type_in(who, &format!("set -e\n{lines}"))
+    }
+
+    /// Types lines as somebody.
+    pub(crate) fn type_in(&self, who: &str, lines: &str) -> Ran {
+        self.world.spawn(self.as_whom(who, "sh").args(["-c", lines])).wait(LIMIT)
     }
 
     /// A program that somebody starts at home.
@@ -227,7 +242,8 @@ impl Served<'_> {
                 // A mount need not show each of them.
                 let path = mounted.path(&name);
                 until(&format!("{} is number {number}", path.display()), || {
-                    let read = self.kitchen.world.read(&path).map(|it| String::from_utf8(it).unwrap());
+                    let read =
+                        self.kitchen.world.read(&path).map(|it| String::from_utf8(it).unwrap());
                     read.map_or(true, |it| it == value || it.strip_suffix('\n') == Some(&value))
                 });
             }
@@ -237,11 +253,7 @@ impl Served<'_> {
     /// Runs a recipe again and again: before and after the worker dies, over rotations, and over
     /// a death in the middle of one. `accept` tells the other side of the password to come.
     #[track_caller]
-    pub(crate) fn over_rotations_and_deaths(
-        &self,
-        accept: impl Fn(usize),
-        run: impl Fn(usize),
-    ) {
+    pub(crate) fn over_rotations_and_deaths(&self, accept: impl Fn(usize), run: impl Fn(usize)) {
         run(0);
         for number in 1..=ROTATIONS {
             self.kill("worker");
@@ -293,7 +305,8 @@ impl Drop for Server<'_> {
 
 /// Where a program is, if it is installed.
 pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
-    let places = ["/usr/local/bin", "/usr/lib/postgresql/15/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let places =
+        ["/usr/local/bin", "/usr/lib/postgresql/15/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     let mut paths = places.iter().map(|place| Path::new(place).join(program));
     paths.find(|path| path.exists())
 }
@@ -314,6 +327,7 @@ fn hosts(world: &World) -> Vec<u8> {
     hosts
 }
 
+const PAGE: &str = "docs/RECIPES.md";
 /// Whoever runs jobs.
 pub(crate) const NIGHTLY: &str = "nightly";
 /// Whoever the other side knows.

@@ -4,6 +4,7 @@
 pub(crate) mod boot;
 pub(crate) mod kitchen;
 pub(crate) mod page;
+pub(crate) mod rsync;
 
 mod certificates;
 mod containers;
@@ -11,7 +12,6 @@ mod databases;
 mod ftp;
 mod jobs;
 mod names;
-mod rsync;
 mod services;
 mod shares;
 mod ssh;

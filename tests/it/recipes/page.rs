@@ -18,13 +18,18 @@ pub(crate) struct Block {
 }
 
 impl Recipe {
-    /// The one below that heading, which must be there.
+    /// What stands below that heading of a page, which must be there.
     #[track_caller]
-    pub(crate) fn read(heading: &str) -> Self {
-        let page = fs::read_to_string("docs/RECIPES.md").unwrap();
-        let section = page.split("\n## ").find(|it| it.lines().next() == Some(heading));
-        let section = section.unwrap_or_else(|| panic!("there is no recipe {heading:?}"));
+    pub(crate) fn of(page: &str, heading: &str) -> Self {
+        let text = fs::read_to_string(page).unwrap().replace("\n### ", "\n## ");
+        let section = text.split("\n## ").find(|it| it.lines().next() == Some(heading));
+        let section = section.unwrap_or_else(|| panic!("{page} has no {heading:?}"));
         Self { blocks: blocks(section) }
+    }
+
+    /// A recipe without anything.
+    pub(crate) fn empty() -> Self {
+        Self { blocks: Vec::new() }
     }
 
     /// The lines for /etc/fstab.
@@ -48,6 +53,12 @@ impl Recipe {
         let typed = self.blocks.iter().filter(|block| block.kind.starts_with("sh"));
         let who = |block: &Block| block.value("as").unwrap_or("root").to_owned();
         typed.map(|block| (who(block), block.body.clone())).collect()
+    }
+
+    /// What is typed and what is printed, as a terminal shows it.
+    pub(crate) fn consoles(&self) -> Vec<String> {
+        let shown = self.blocks.iter().filter(|block| block.kind == "console");
+        shown.map(|block| block.body.clone()).collect()
     }
 
     fn named(&self, key: &str) -> Vec<(String, String)> {

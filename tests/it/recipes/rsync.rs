@@ -19,12 +19,19 @@ fn secrets(kitchen: &Kitchen, number: usize) {
     kitchen.world.sh("chmod 0600 /srv/secrets").ok();
 }
 
+/// A daemon that takes the first password.
+pub(crate) fn usual(kitchen: &Kitchen) -> Server<'_> {
+    secrets(kitchen, 0);
+    daemon(
+        kitchen,
+        "[reports]\npath = /srv/reports\nauth users = partner\nsecrets file = /srv/secrets\n",
+    )
+}
+
 #[test]
 fn rsync_takes_its_password_from_a_password_file() {
     let Some(kitchen) = Kitchen::new("rsync: --password-file", &["rsync"]) else { return };
-    secrets(&kitchen, 0);
-    let settings = "[reports]\npath = /srv/reports\nauth users = partner\nsecrets file = /srv/secrets\n";
-    let _daemon = daemon(&kitchen, settings);
+    let _daemon = usual(&kitchen);
     let served = kitchen.serve();
     served.over_rotations_and_deaths(
         |number| secrets(&kitchen, number),
@@ -38,14 +45,17 @@ fn rsync_takes_its_password_from_a_password_file() {
 
 #[test]
 fn the_rsync_daemon_takes_its_passwords_from_the_mount() {
-    let Some(kitchen) = Kitchen::new("rsync: the daemon's secrets file", &["rsync"]) else { return };
+    let Some(kitchen) = Kitchen::new("rsync: the daemon's secrets file", &["rsync"]) else {
+        return;
+    };
     let served = kitchen.serve();
     let settings = &kitchen.recipe.files()[0].1;
     let _daemon = daemon(&kitchen, settings);
     served.over_rotations_and_deaths(
         |_| (),
         |number| {
-            let got = "rsync rsync://partner@backup.example.com/reports/monday /srv/got && cat /srv/got";
+            let got =
+                "rsync rsync://partner@backup.example.com/reports/monday /srv/got && cat /srv/got";
             let got = kitchen.world.sh(&format!("RSYNC_PASSWORD={} {got}", password(number)));
             assert_eq!(got.ok(), "the report\n");
         },

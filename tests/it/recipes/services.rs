@@ -12,11 +12,19 @@ fn systemd_hands_a_secret_to_a_service_that_may_not_read_the_mount() {
     kitchen.world.sh("install -d -o nightly /srv/out").ok();
     let served = kitchen.serve();
     let Some(booted) = Booted::up_to(&kitchen, "multi-user.target") else { return };
-    served.over_rotations_and_deaths(|_| (), |number| {
-        assert_eq!(booted.sh("systemctl restart report.service").ok(), "", "{}", booted.console());
-        let got = kitchen.world.sh("cat /srv/out/report && rm /srv/out/report").ok();
-        assert_eq!(got, format!("{}\n", password(number)));
-    });
+    served.over_rotations_and_deaths(
+        |_| (),
+        |number| {
+            assert_eq!(
+                booted.sh("systemctl restart report.service").ok(),
+                "",
+                "{}",
+                booted.console()
+            );
+            let got = kitchen.world.sh("cat /srv/out/report && rm /srv/out/report").ok();
+            assert_eq!(got, format!("{}\n", password(number)));
+        },
+    );
 }
 
 #[test]
@@ -27,12 +35,39 @@ fn a_directory_that_systemd_binds_into_a_service_follows_a_rotation() {
     let served = kitchen.serve();
     let Some(booted) = Booted::up_to(&kitchen, "multi-user.target") else { return };
     assert_eq!(booted.sh("systemctl start app.service").ok(), "", "{}", booted.console());
-    served.over_rotations_and_deaths(|_| (), |number| {
-        let wanted = format!("{}\n", password(number));
-        until(&format!("the service has number {number}: {}", booted.console()), || {
-            kitchen.world.read("/srv/out/last").is_ok_and(|got| got == wanted.as_bytes())
-        });
-    });
+    served.over_rotations_and_deaths(
+        |_| (),
+        |number| {
+            let wanted = format!("{}\n", password(number));
+            until(&format!("the service has number {number}: {}", booted.console()), || {
+                kitchen.world.read("/srv/out/last").is_ok_and(|got| got == wanted.as_bytes())
+            });
+        },
+    );
     assert_eq!(kitchen.world.sh("cat /srv/out/complaints").ok(), "");
     assert_eq!(booted.sh("systemctl is-active app.service").ok(), "active\n");
+}
+
+/// Seen in the field: a service that starts before the mount finds an empty directory.
+#[test]
+fn nofail_drops_the_order_and_naming_the_service_keeps_it() {
+    let Some(kitchen) = Kitchen::bare(&["systemctl", "nsenter"]) else { return };
+    let line =
+        |directory, options| format!("my-vault /mnt/{directory} akvfs _netdev{options} 0 0\n");
+    let table = line("plain", ",noauto,x-systemd.automount=no")
+        .replace(",noauto,x-systemd.automount=no", "")
+        + &line("nofail", ",nofail")
+        + &line("named", ",nofail,x-systemd.before=vsftpd.service");
+    kitchen.write("/etc/fstab", &table);
+    kitchen.write("/etc/systemd/system/vsftpd.service", "[Service]\nExecStart=/bin/sleep 1000\n");
+    let Some(booted) = Booted::up_to(&kitchen, "basic.target") else { return };
+    let before = |unit: &str| {
+        let shown = booted.sh(&format!("systemctl show --value -p Before mnt-{unit}.mount")).ok();
+        shown.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let orders = |unit, other: &str| before(unit).iter().any(|it| it == other);
+    assert!(orders("plain", "remote-fs.target"), "{:?}", before("plain"));
+    assert!(!orders("nofail", "remote-fs.target"), "{:?}", before("nofail"));
+    assert!(!orders("nofail", "vsftpd.service"), "{:?}", before("nofail"));
+    assert!(orders("named", "vsftpd.service"), "{:?}", before("named"));
 }
