@@ -53,6 +53,13 @@ fn nginx_takes_its_key_from_the_mount_and_the_next_when_told() {
         },
     );
     assert_eq!(complaints(&kitchen), "");
+
+    // A key that does not match is complained of, and the old pair goes on.
+    kitchen.world.vault().put("site-key", &pairs[0].0);
+    until("it is rotated", || served.reads("site-key") == pairs[0].0);
+    server.signal(Signal::HUP);
+    until("it complains", || complaints(&kitchen).contains("key values mismatch"));
+    page(&kitchen, &pairs[ROTATIONS].1);
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! PostgreSQL and MariaDB, clients and servers.
 
+use std::path::Path;
 use std::path::PathBuf;
 
+use rustix::process::Signal;
+
 use crate::recipes::kitchen::Kitchen;
+use crate::recipes::kitchen::ROTATIONS;
 use crate::recipes::kitchen::Server;
 use crate::recipes::kitchen::find;
 use crate::recipes::kitchen::password;
 use crate::world::World;
+use crate::world::until;
 
 /// Where the newest PostgreSQL server on the machine keeps its programs, as Debian has it.
 fn postgres() -> Option<PathBuf> {
@@ -20,11 +25,7 @@ fn postgres() -> Option<PathBuf> {
 }
 
 /// A server of PostgreSQL with a role `app` and a database `shop`, and with these settings.
-fn start_postgres<'a>(
-    kitchen: &'a Kitchen,
-    programs: &std::path::Path,
-    settings: &str,
-) -> Server<'a> {
+fn start_postgres<'a>(kitchen: &'a Kitchen, programs: &Path, settings: &str) -> Server<'a> {
     let programs = programs.display();
     let made = format!(
         "install -d -o postgres -g postgres /srv/db; cd /srv/db
@@ -37,8 +38,9 @@ fn start_postgres<'a>(
     let own = "listen_addresses = '*'\nunix_socket_directories = '/srv/db'\nfsync = off\n\
         dynamic_shared_memory_type = mmap\nlogging_collector = off\n";
     kitchen.write("/srv/db/data/postgresql.conf", &format!("{own}{settings}"));
-    let mut command = kitchen.as_whom("postgres", &format!("{programs}/postgres"));
-    command.args(["-D", "/srv/db/data"]).current_dir("/srv/db");
+    let mut command = kitchen.as_whom("postgres", "sh");
+    let line = format!("exec {programs}/postgres -D /srv/db/data 2> /srv/db/log");
+    command.args(["-c", &line]).current_dir("/srv/db");
     let ready = "psql -h /srv/db -U postgres -Atc 'select 1'";
     let server = kitchen.start(&mut command, || kitchen.world.sh(ready).code == Some(0));
     let made = "create role app login; create database shop owner app";
@@ -77,10 +79,18 @@ fn the_postgresql_server_takes_its_key_from_the_mount_and_the_next_when_told() {
     served.over_rotations_and_deaths(
         |number| assert_eq!(shown(), pairs[number - 1].1),
         |number| {
-            server.signal(rustix::process::Signal::HUP);
-            crate::world::until("it shows the new one", || shown() == pairs[number].1);
+            server.signal(Signal::HUP);
+            until("it shows the new one", || shown() == pairs[number].1);
         },
     );
+
+    // A key that does not match is complained of, and the old pair goes on.
+    kitchen.world.vault().put("db-key", &pairs[0].0);
+    until("it is rotated", || served.reads("db-key") == pairs[0].0);
+    server.signal(Signal::HUP);
+    let log = || kitchen.world.sh("cat /srv/db/log").ok();
+    until("it complains", || log().contains("SSL configuration was not reloaded"));
+    assert_eq!(shown(), pairs[ROTATIONS].1);
 }
 
 #[test]

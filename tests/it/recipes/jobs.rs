@@ -63,7 +63,7 @@ fn a_command_is_run_once_for_each_version_and_for_no_outage() {
     let served = kitchen.serve();
     let told =
         "/etc/akvfs/when-changed /mnt/vault/site-key sh -c 'cat /mnt/vault/site-key >> /srv/told'";
-    served.over_rotations_and_deaths(
+    served.over_rotations(
         |_| (),
         |_| {
             assert_eq!(kitchen.world.sh(told).ok(), "");

@@ -6,8 +6,14 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,6 +26,7 @@ use crate::child::Running;
 use crate::mounted::Mounted;
 use crate::recipes::page::Recipe;
 use crate::world::World;
+use crate::world::try_until;
 use crate::world::until;
 
 /// The kitchen.
@@ -234,6 +241,11 @@ impl Kitchen {
 }
 
 impl Served<'_> {
+    /// What the first of the mounts shows.
+    pub(crate) fn reads(&self, name: &str) -> String {
+        String::from_utf8(self.mounts[0].read(name).unwrap()).unwrap()
+    }
+
     /// Waits until the mounts show the secrets with the password of that number.
     #[track_caller]
     fn shows(&self, number: usize) {
@@ -250,10 +262,18 @@ impl Served<'_> {
         }
     }
 
-    /// Runs a recipe again and again: before and after the worker dies, over rotations, and over
-    /// a death in the middle of one. `accept` tells the other side of the password to come.
+    /// Runs a recipe again and again: before and after the worker dies, over rotations, over a
+    /// death in the middle of one, and in a storm of both. `accept` tells the other side of the
+    /// password to come.
     #[track_caller]
     pub(crate) fn over_rotations_and_deaths(&self, accept: impl Fn(usize), run: impl Fn(usize)) {
+        self.over_rotations(accept, &run);
+        self.in_a_storm(|| run(ROTATIONS));
+    }
+
+    /// The same, without the storm.
+    #[track_caller]
+    pub(crate) fn over_rotations(&self, accept: impl Fn(usize), run: impl Fn(usize)) {
         run(0);
         for number in 1..=ROTATIONS {
             self.kill("worker");
@@ -269,6 +289,34 @@ impl Served<'_> {
         self.kill("worker");
         self.shows(ROTATIONS);
         run(ROTATIONS);
+    }
+
+    /// Runs it while there is one version after the other, all of the same value, and while the
+    /// processes of the mount are killed.
+    fn in_a_storm(&self, run: impl Fn()) {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 1.. {
+                    self.kitchen.rotate(ROTATIONS);
+                    if number % BETWEEN_DEATHS == 0 {
+                        self.kill(if number % (2 * BETWEEN_DEATHS) == 0 {
+                            "relay"
+                        } else {
+                            "worker"
+                        });
+                    }
+                    if try_until(BETWEEN_VERSIONS, || stop.load(Ordering::Relaxed)) {
+                        return;
+                    }
+                }
+            });
+            // Also where a run fails the thread must end.
+            let runs = std::env::var("AKVFS_RUNS").map_or(RUNS, |runs| runs.parse().unwrap());
+            let ran = catch_unwind(AssertUnwindSafe(|| (0..runs).for_each(|_| run())));
+            stop.store(true, Ordering::Relaxed);
+            ran.unwrap_or_else(|panic| resume_unwind(panic));
+        });
     }
 
     /// Kills one of the processes of a mount, and waits for nothing.
@@ -335,5 +383,10 @@ pub(crate) const PARTNER: &str = "partner";
 /// The password on the page.
 pub(crate) const PASSWORD: &str = "s3cret";
 pub(crate) const ROTATIONS: usize = 3;
+/// How often a recipe is run in a storm, unless AKVFS_RUNS says otherwise.
+const RUNS: usize = 5;
+const BETWEEN_VERSIONS: Duration = Duration::from_millis(40);
+/// In versions. Deaths that follow each other within a second would be a crash loop.
+const BETWEEN_DEATHS: usize = 30;
 /// Some programs take their time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
