@@ -80,7 +80,8 @@ fn seen(kitchen: &Kitchen, line: &str) -> String {
     let who = if line.starts_with('$') { NIGHTLY } else { "root" };
     let ran = kitchen.type_in(who, &format!("{{ {}; }} 2>&1", &line[2..]));
     assert_eq!(ran.stderr, "");
-    let printed = String::from_utf8(ran.stdout).unwrap();
+    // Some end their lines as a terminal in raw mode wants it.
+    let printed = String::from_utf8(ran.stdout).unwrap().replace("\r\n", "\n");
     let end = if printed.is_empty() || printed.ends_with('\n') { "" } else { "\n" };
     format!("{line}\n{printed}{end}")
 }

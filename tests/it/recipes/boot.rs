@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -27,7 +26,8 @@ impl<'a> Booted<'a> {
     /// no systemd, or where the machine has no cgroups of the second kind to give.
     pub(crate) fn up_to(kitchen: &'a Kitchen, unit: &str) -> Option<Self> {
         if !Path::new(SYSTEMD).exists() {
-            return World::skip("systemd is not installed").map(|_: World| unreachable!());
+            let _: Option<World> = World::skip("systemd is not installed");
+            return None;
         }
         for (name, content) in STUBS {
             kitchen.write(&format!("/srv/units/{name}"), content);
@@ -44,8 +44,8 @@ impl<'a> Booted<'a> {
         });
         let Some(first) = first else {
             let why = unshare.wait(LIMIT);
-            return World::skip(&format!("systemd cannot be booted: {why:?}"))
-                .map(|_: World| unreachable!());
+            let _: Option<World> = World::skip(&format!("systemd cannot be booted: {why:?}"));
+            return None;
         };
         let booted = Self { kitchen, unshare: Some(unshare), first };
         until("systemd answers", || {
@@ -72,8 +72,10 @@ impl Drop for Booted<'_> {
     fn drop(&mut self) {
         let Some(unshare) = self.unshare.take() else { return };
         unshare.signal(Signal::KILL);
-        let ended = unshare.wait(Duration::from_secs(20));
-        let swept = self.kitchen.world.run("unshare", &["--mount", "sh", "-e", "-c", SWEEP]);
+        let pid = unshare.pid().as_raw_nonzero().to_string();
+        let ended = unshare.wait(LIMIT);
+        let sweep = ["--mount", "sh", "-e", "-c", SWEEP, "sh", &pid];
+        let swept = self.kitchen.world.run("unshare", &sweep);
         if !std::thread::panicking() {
             assert_eq!(ended.signal, Some(9), "{ended:?}");
             swept.ok();
@@ -107,8 +109,8 @@ const STUBS: [(&str, &str); 8] = [
 const BOOT: &str = r#"
 mkdir -p /srv/cgroup /srv/generators
 mount -t cgroup2 cgroup2 /srv/cgroup
-own=/srv/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/akvfs-recipes
-mkdir -p "$own"
+own=/srv/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/akvfs-recipes-$$
+mkdir "$own"
 echo $$ > "$own/cgroup.procs"
 exec unshare --cgroup --uts --ipc --pid --fork --mount --mount-proc --kill-child=KILL sh -e -c '
     umount /srv/cgroup
@@ -116,7 +118,7 @@ exec unshare --cgroup --uts --ipc --pid --fork --mount --mount-proc --kill-child
     cp /lib/systemd/system-generators/systemd-fstab-generator /srv/generators
     mount --bind /srv/generators /lib/systemd/system-generators
     mount --bind /srv/units /lib/systemd/system
-    mount --bind /srv/console /dev/console
+    [ ! -e /dev/console ] || mount --bind /srv/console /dev/console
     umount -R /sys/fs/cgroup
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     mount --bind /proc/sys /proc/sys
@@ -130,9 +132,10 @@ exec unshare --cgroup --uts --ipc --pid --fork --mount --mount-proc --kill-child
 /// Takes the cgroups away, which are empty once their last process is gone.
 const SWEEP: &str = r#"
 mount -t cgroup2 cgroup2 /srv/cgroup
-own=/srv/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/akvfs-recipes
+own=/srv/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/akvfs-recipes-$1
 for attempt in 1 2 3 4 5 6 7 8 9 10; do
     [ -d "$own" ] || exit 0
     find "$own" -depth -type d -exec rmdir {} + 2> /dev/null || sleep 0.1
 done
+[ ! -d "$own" ]
 "#;

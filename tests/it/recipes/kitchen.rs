@@ -336,7 +336,7 @@ impl Server<'_> {
 impl Drop for Server<'_> {
     fn drop(&mut self) {
         let Some(mut server) = self.running.take() else { return };
-        if std::thread::panicking() {
+        if thread::panicking() {
             return;
         }
         assert!(server.runs(), "it ended before its time: {:?}", server.wait(LIMIT));
