@@ -64,7 +64,7 @@ fn at_boot_systemd_mounts_first_and_starts_the_service_then() {
     assert_eq!(kitchen.world.sh("cat /srv/out/report").ok(), "s3cret\n");
     assert!(kitchen.world.mounts().is_empty(), "it is mounted where systemd is");
     assert_eq!(booted.sh("systemctl stop mnt-vault.mount").ok(), "");
-    assert_eq!(booted.sh("! grep akvfs /proc/self/mounts").ok(), "");
+    assert_eq!(booted.sh("! grep fuse.akvfs /proc/self/mounts").ok(), "");
 }
 
 /// Seen in the field: a service that starts before the mount finds an empty directory.
