@@ -33,10 +33,13 @@ fn a_container_follows_with_the_directory_and_over_a_new_mount_with_its_parent()
             assert_eq!(see("/srv/file").ok(), "s3cret\n");
         },
     );
-    // A new mount at the same place is seen through the parent alone.
+    // A new mount at the same place is seen through the parent; the directory is the old one's,
+    // which is served for as long as somebody holds it.
     kitchen.world.sh("umount /mnt/vault && mount -a").ok();
     kitchen.rotate(0);
     until("it shows the next", || see("/srv/parent/vault/ftpadmin").ok() == "s3cret\n");
+    until("so does the old one", || see("/srv/dir/ftpadmin").ok() == "s3cret\n");
+    assert_eq!(kitchen.world.mounts().len(), 1);
     drop(container);
     drop(served);
 }
