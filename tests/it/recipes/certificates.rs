@@ -1,11 +1,15 @@
 //! Keys and certificates: openssl, nginx and HAProxy, and what a vault makes of a certificate.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use crate::recipes::kitchen::Kitchen;
 use crate::recipes::kitchen::ROTATIONS;
 use crate::recipes::kitchen::Server;
 use crate::recipes::kitchen::password;
+use crate::world::LIMIT;
+use crate::world::try_until;
 use crate::world::until;
 
 /// nginx with that site, and nothing else of the machine's.
@@ -79,10 +83,9 @@ fn nginx_follows_a_rotation_untold_if_the_name_of_the_file_is_a_variable() {
 fn haproxy_takes_its_key_from_the_mount_and_probes_at_no_cost() {
     let Some(kitchen) = Kitchen::new("HAProxy", &["haproxy", "openssl"]) else { return };
     let pairs = kitchen.certify("www.example.com");
-    kitchen
-        .shelve("site-pem", pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
-    kitchen
-        .shelve("other-pem", pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
+    for name in ["site-pem", "other-pem"] {
+        kitchen.shelve(name, pairs.iter().map(|(key, certificate)| format!("{key}{certificate}")));
+    }
     let served = kitchen.serve();
     let main = "global\n nbthread 1\n log stdout format raw daemon notice\ndefaults\n mode http\n\
         timeout connect 5s\n timeout client 5s\n timeout server 5s\n";
@@ -90,20 +93,37 @@ fn haproxy_takes_its_key_from_the_mount_and_probes_at_no_cost() {
     let files = ["-f", "/srv/main.cfg", "-f", "/etc/haproxy/conf.d/site.cfg"];
     let checked =
         kitchen.world.spawn(kitchen.world.command("haproxy").args(["-c", "-q"]).args(files));
-    assert_eq!(checked.wait(crate::world::LIMIT).ok(), "");
+    assert_eq!(checked.wait(LIMIT).ok(), "");
     let mut command = kitchen.world.command("haproxy");
     command.args(["-W", "-q"]).args(files);
     let server = kitchen.start(&mut command, || kitchen.listens(443));
     served.over_rotations_and_deaths(
         |number| assert_eq!(kitchen.certificate_at(443, ""), pairs[number - 1].1),
         |number| {
-            server.signal(Signal::USR2);
+            reload_haproxy(&kitchen, &server);
             until("it shows the new one", || kitchen.certificate_at(443, "") == pairs[number].1);
         },
     );
     let asked = kitchen.world.emulator.requests();
     let strange = asked.iter().find(|it| it.is_get() && !it.is_get_of("site-pem"));
     assert!(strange.is_none(), "{strange:?}");
+}
+
+/// Has HAProxy reload, and waits until its new worker is there. A signal that comes while it reloads
+/// is lost.
+fn reload_haproxy(kitchen: &Kitchen, server: &Server<'_>) {
+    let workers = || {
+        let all = kitchen.world.processes().into_iter();
+        let all = all.filter(|it| it.program.ends_with("haproxy") && it.pid != server.pid());
+        all.map(|it| it.pid).collect::<Vec<_>>()
+    };
+    let before = workers();
+    let reloaded = try_until(LIMIT, || {
+        server.signal(Signal::USR2);
+        let new = || workers().iter().any(|pid| !before.contains(pid));
+        try_until(Duration::from_secs(1), new)
+    });
+    assert!(reloaded, "it does not reload");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::mount::MountFlags;
 use rustix::mount::mount;
+use rustix::process::Pid;
 use rustix::process::Signal;
 
 use crate::child::Ran;
@@ -328,6 +329,10 @@ impl Served<'_> {
 }
 
 impl Server<'_> {
+    pub(crate) fn pid(&self) -> Pid {
+        self.running.as_ref().unwrap().pid()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.running.as_ref().unwrap().signal(signal);
     }

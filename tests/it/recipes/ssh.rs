@@ -8,6 +8,7 @@ use crate::recipes::kitchen::Server;
 use crate::world::until;
 
 const SETTINGS: &str = "Port 22
+ListenAddress 0.0.0.0
 PidFile none
 UsePAM no
 PasswordAuthentication no
@@ -71,10 +72,17 @@ fn sshd_takes_its_host_key_from_the_mount_and_the_next_when_told() {
         let shown = String::from_utf8(shown()).unwrap();
         shown.split(' ').nth(2).is_some_and(|key| public[number].contains(key.trim_end()))
     };
+    let starts = || {
+        let log = kitchen.world.read("/srv/sshd/log").unwrap();
+        String::from_utf8(log).unwrap().matches("Server listening on 0.0.0.0").count()
+    };
     served.over_rotations_and_deaths(
         |number| assert!(shows(number - 1)),
         |number| {
+            // It dies of a signal that comes before it listens again.
+            let before = starts();
             server.signal(Signal::HUP);
+            until("it has started again", || starts() > before);
             until("it shows the new one", || shows(number));
         },
     );
