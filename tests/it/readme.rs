@@ -217,6 +217,21 @@ fn each_promise_has_its_test() {
     assert!(promises > 40, "only {promises} promises were found");
 }
 
+#[test]
+fn each_recipe_names_its_test_and_the_readme_leads_to_every_document() {
+    let recipes = fs::read_to_string("docs/RECIPES.md").unwrap();
+    let recipes: Vec<&str> = recipes.split("\n## ").skip(2).collect();
+    for recipe in &recipes {
+        assert!(spans(recipe).any(is_a_tests_name), "no test is named:\n{recipe}");
+        assert!(recipe.contains("```"), "there is nothing to type:\n{recipe}");
+    }
+    assert!(recipes.len() > 20, "only {} recipes were found", recipes.len());
+    let readme = fs::read_to_string("README.md").unwrap();
+    for (path, _) in documents().iter().filter(|(path, _)| path != Path::new("README.md")) {
+        assert!(readme.contains(&format!("]({})", path.display())), "{}", path.display());
+    }
+}
+
 /// The documents that a person reads.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut paths = vec![PathBuf::from("README.md"), PathBuf::from("CHANGELOG.md")];
@@ -226,9 +241,10 @@ fn documents() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The fenced blocks: their kind and their lines.
+/// The fenced blocks: their kind, which is the first word, and their lines.
 fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'))
+    let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    blocks.map(|(kind, body)| (kind.split(' ').next().unwrap_or(kind), body))
 }
 
 /// What stands between single backticks, outside the blocks.

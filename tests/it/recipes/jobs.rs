@@ -1,0 +1,91 @@
+//! Scripts, and cron that runs them.
+
+use std::time::Duration;
+
+use akvfs_emulator::fault::Fault;
+use akvfs_emulator::fault::Kind;
+use akvfs_emulator::fault::Scope;
+
+use crate::caller::pass;
+use crate::recipes::kitchen::Kitchen;
+use crate::recipes::kitchen::ROTATIONS;
+use crate::recipes::kitchen::password;
+use crate::world::until;
+
+#[test]
+fn a_script_reads_a_password_with_and_without_a_line_feed() {
+    let Some(kitchen) = Kitchen::new("Scripts of the shell", &["sh", "bash"]) else { return };
+    let served = kitchen.serve();
+    served.over_rotations_and_deaths(
+        |_| (),
+        |number| {
+            let said = kitchen.type_all();
+            assert_eq!(
+                said,
+                [format!("{}\n", password(number)), format!("{}\n", password(number))]
+            );
+        },
+    );
+}
+
+/// The nightly job runs while the vault is away: its password was not in use for hours, and is
+/// held all the same.
+#[test]
+fn cron_runs_the_nightly_job_in_an_outage_too() {
+    let Some(kitchen) = Kitchen::new("cron: the nightly job", &["cron"]) else { return };
+    let world = &kitchen.world;
+    world.sh("install -d -o nightly /srv/out").ok();
+    // Nothing of the machine's own may run here.
+    world.sh("mount -t tmpfs tmpfs /var/spool/cron; rm -f /etc/cron.d/.placeholder; mkdir /srv/d; mv /etc/cron.d/report /srv/d; mount --bind /srv/d /etc/cron.d; : > /etc/crontab").ok();
+    let served = kitchen.serve();
+    let run = || {
+        world.sh("rm -f /run/crond.reboot; sed -i 's/^[0-9* ]* nightly/@reboot nightly/' /etc/cron.d/report").ok();
+        let there = || world.sh("[ -s /srv/out/log ]").code == Some(0);
+        let cron = kitchen.start(world.command("cron").arg("-f"), there);
+        let said = world.sh("cat /srv/out/log; rm /srv/out/log").ok();
+        drop(cron);
+        world.sh("rm -f /run/crond.pid /run/crond.reboot").ok();
+        said
+    };
+    assert_eq!(run(), "s3cret\n");
+
+    world.emulator.reset_requests();
+    world.emulator.inject(Fault::always(Scope::Everything, Kind::status(503)));
+    pass(TEN_REFRESHES);
+    assert_eq!(run(), "s3cret\n");
+    drop(served);
+}
+
+/// The page's script, by which a program is told.
+#[test]
+fn a_command_is_run_once_for_each_version_and_for_no_outage() {
+    let Some(kitchen) = Kitchen::new("Telling a program", &["sh"]) else { return };
+    let served = kitchen.serve();
+    let told =
+        "/etc/akvfs/when-changed /mnt/vault/site-key sh -c 'cat /mnt/vault/site-key >> /srv/told'";
+    served.over_rotations(
+        |_| (),
+        |_| {
+            assert_eq!(kitchen.world.sh(told).ok(), "");
+            assert_eq!(kitchen.world.sh(told).ok(), "");
+        },
+    );
+    let all: String = (0..=ROTATIONS).map(|number| password(number) + "\n").collect();
+    assert_eq!(kitchen.world.sh("cat /srv/told").ok(), all);
+
+    // What cannot be seen is no change, and a command that fails is run again.
+    assert!(kitchen.world.vault().disable("site-key"));
+    until("it is refused", || kitchen.world.sh("stat /mnt/vault/site-key").code == Some(1));
+    let said = kitchen.world.sh(told).failed(1);
+    assert!(said.contains("Key has been revoked"), "{said}");
+    kitchen.rotate(0);
+    until("it is there", || kitchen.world.sh("stat /mnt/vault/site-key").code == Some(0));
+    let fails = "/etc/akvfs/when-changed /mnt/vault/site-key sh -c 'exit 7'";
+    assert_eq!(kitchen.world.sh(fails).failed(7), "");
+    assert_eq!(kitchen.world.sh(told).ok(), "");
+    assert_eq!(kitchen.world.sh("cat /srv/told").ok(), all + "s3cret\n");
+    kitchen.world.sh("rm /run/when-changed*").ok();
+}
+
+/// A little more than ten of those that the kitchen sets.
+const TEN_REFRESHES: Duration = Duration::from_millis(3500);
