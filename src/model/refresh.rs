@@ -16,7 +16,6 @@ use crate::model::event::Notice;
 use crate::model::event::Value;
 use crate::model::event::Word;
 use crate::model::failure::Failure;
-use crate::model::failure::Refusal;
 use crate::model::failure::Why;
 use crate::model::listing::Source;
 use crate::model::moment::Moment;
@@ -36,6 +35,19 @@ pub struct Seeker<W> {
     pub before: Option<VersionId>,
     /// Whether the request that is under way, if one is, was sent for this one too.
     pub asked: bool,
+    /// What the last one that was sent for it came to, if that was not the end of it.
+    pub heard: Option<Said>,
+}
+
+impl<W> Seeker<W> {
+    const fn new(to: W, since: Moment, before: Option<VersionId>) -> Self {
+        Self { to, since, before, asked: false, heard: None }
+    }
+
+    /// What it means to him that this is the version.
+    fn found(&self, id: VersionId) -> Outcome {
+        if self.before == Some(id) { Outcome::Same(id) } else { Outcome::New(id) }
+    }
 }
 
 /// What came of a refresh.
@@ -55,8 +67,10 @@ pub enum Outcome {
 
 /// What an answer of the vault comes down to.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Said {
+pub enum Said {
+    /// A version.
     Version(VersionId),
+    /// No value, and why.
     No(Why),
 }
 
@@ -77,7 +91,7 @@ impl<W, V: Value> Cache<W, V> {
             entry.used = now;
         }
         let before = entry.held.as_ref().map(|held| held.version.id);
-        entry.seekers.push(Seeker { to, since: now, before, asked: false });
+        entry.seekers.push(Seeker::new(to, now, before));
         if entry.asking.is_none() {
             self.line_up(now, &name);
         }
@@ -95,8 +109,9 @@ impl<W, V: Value> Cache<W, V> {
         let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry::new(now));
         entry.used = now;
         match entry.standing(now, &self.policy, true) {
-            Standing::Asked => self.refresh(now, name, to),
-            Standing::Served(_) | Standing::Refused(_) => {
+            // One who waits for the word is enough.
+            Standing::Asked if entry.seekers.is_empty() => self.refresh(now, name, to),
+            Standing::Asked | Standing::Served(_) | Standing::Refused(_) => {
                 let answer = Answer::Refreshed(Outcome::Unasked);
                 effects.push(Effect::Answer { to, answer });
                 self.filed(now, &name);
@@ -124,7 +139,10 @@ impl<W, V: Value> Cache<W, V> {
             Said::No(Why::Failed(failure)) => !failure.may_pass(),
         };
         if !is_final {
-            entry.seekers.iter_mut().for_each(|seeker| seeker.asked = false);
+            for seeker in entry.seekers.iter_mut().filter(|seeker| seeker.asked) {
+                seeker.asked = false;
+                seeker.heard = Some(said);
+            }
             if let Said::No(Why::Failed(_)) = said {
                 let soon = pause(entry.failures).min(BACKOFF_LONGEST_WAITED);
                 let soon = now + self.dice.shorten(soon);
@@ -140,8 +158,7 @@ impl<W, V: Value> Cache<W, V> {
         }
         for seeker in asked {
             let outcome = match said {
-                Said::Version(id) if seeker.before == Some(id) => Outcome::Same(id),
-                Said::Version(id) => Outcome::New(id),
+                Said::Version(id) => seeker.found(id),
                 Said::No(why) => Outcome::No(why),
             };
             if seeker.before.is_none() && matches!(outcome, Outcome::New(_)) {
@@ -170,13 +187,12 @@ impl<W, V: Value> Cache<W, V> {
         entry.seekers = waiting;
         for seeker in over {
             let held = entry.held.as_ref().map(|held| held.version.id);
-            let heard = entry.failed.is_some_and(|(at, _)| at >= seeker.since);
-            let outcome = match held.filter(|_| entry.rival.is_some()) {
-                Some(held) if seeker.before == Some(held) => Outcome::Same(held),
-                Some(held) => Outcome::New(held),
-                None if entry.struck.is_some() => Outcome::No(Refusal::Missing.into()),
-                None if seeker.asked || heard || outage.is_some() => Outcome::No(entry.why(outage)),
-                None => Outcome::Unasked,
+            let outcome = match (seeker.heard, held) {
+                (Some(Said::Version(_)), Some(held)) => seeker.found(held),
+                (Some(Said::Version(id)), None) => seeker.found(id),
+                (Some(Said::No(why)), _) => Outcome::No(why),
+                (None, _) if seeker.asked || outage.is_some() => Outcome::No(entry.why(outage)),
+                (None, _) => Outcome::Unasked,
             };
             effects.push(Effect::Answer { to: seeker.to, answer: Answer::Refreshed(outcome) });
         }
@@ -189,7 +205,7 @@ impl<W, V: Value> Cache<W, V> {
             return effects.push(Effect::Answer { to, answer });
         }
         let asked = self.listing.walk.is_none();
-        self.listing.seekers.push(Seeker { to, since: now, before: None, asked });
+        self.listing.seekers.push(Seeker { asked, ..Seeker::new(to, now, None) });
         if asked {
             self.walk(Class::Refresh);
         }

@@ -82,8 +82,11 @@ impl Visitors {
             self.look_at(pair);
             let facts = self.facts(pair, state);
             let is_served = matches!(state, Serving::Serving | Serving::Leaving);
-            if !(is_served && reception::hand_over(pair.visitors(), &visitor, &facts).is_ok()) {
+            if !is_served {
                 reception::stand_in(&visitor, facts);
+            } else if reception::hand_over(pair.visitors(), &visitor, &facts).is_err() {
+                // It has not taken those who came before.
+                reception::stand_in(&visitor, Facts { state: Serving::Silent, ..facts });
             }
         }
     }

@@ -107,6 +107,16 @@ fn json_is_as_the_document_shows_it() {
 }
 
 #[test]
+fn the_numbers_of_the_alarms_are_those_in_the_document() {
+    let document = fs::read_to_string("docs/JSON.md").unwrap();
+    for alarm in Alarm::ALL {
+        let name = serde_json::to_value(alarm).unwrap();
+        let row = format!("| `{}` | `{}` |\n", name.as_str().unwrap(), alarm.message_id());
+        assert!(document.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn people_see_a_table() {
     let Some(world) = World::new() else { return };
     assert_eq!(world.akvfs(&["status"]).ok(), "");
