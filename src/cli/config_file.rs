@@ -250,3 +250,44 @@ const KEYS: [&str; 5] = ["name", "uid", "gid", "mode", "newline"];
 
 /// Far more than a person writes.
 const LARGEST: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<ConfigFile, Complaint> {
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Reader { file: "f", text, ends }.read()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn whatever_is_in_a_file_is_taken_or_complained_of_in_one_line_with_its_place(
+            lines in proptest::collection::vec(
+                "\\PC{0,12}|(mode|uid|file|newline|secrets|\\[\\[file\\]\\]|name)? ?=? ?(\"[a-z*]{0,4}\"|true|[0-9]{1,4}|\\[\"a\", 5\\])",
+                0..6,
+            ),
+        ) {
+            let text = lines.join("\n");
+            if let Err(complaint) = read(&text) {
+                let place = complaint.message.strip_prefix("f:").and_then(|rest| rest.split_once(": "));
+                let line: usize = place.unwrap().0.parse().unwrap();
+                prop_assert!((1..=lines.len().max(1)).contains(&line), "{}", complaint);
+            }
+        }
+    }
+
+    #[test]
+    fn options_and_tables_know_their_lines() {
+        let file =
+            read("refresh = \"5s\"\n\n[[file]]\n  name = \"a\"\n\n[[file]]\nname = \"b\"").unwrap();
+        assert_eq!(file.settings.place(Key::Refresh).map(|place| place.line), Some(1));
+        let lines: Vec<_> =
+            file.tables.iter().map(|table| (table.place.line, table.name.place.line)).collect();
+        assert_eq!(lines, [(3, 4), (6, 7)]);
+    }
+}

@@ -406,6 +406,18 @@ fn a_table_gives_files_by_name_their_owner_group_mode_and_line_feed() {
 }
 
 #[test]
+fn a_table_can_add_the_line_feed_that_the_others_do_not_get() {
+    let Some(world) = filled() else { return };
+    let mounted = world.mount_by("[[file]]\nname = \"site-a\"\nnewline = true\n", "");
+    for (name, value) in [("ftpadmin", "s3cret"), ("site-a", "s3cret\n")] {
+        assert_eq!(
+            (mounted.text(name).as_str(), mounted.shown(name)),
+            (value, format!("0:0 400 {}", value.len()))
+        );
+    }
+}
+
+#[test]
 fn the_files_that_are_given_for_examples_are_taken_in_silence() {
     let Some(world) = filled() else { return };
     let readme = std::fs::read_to_string("README.md").unwrap();

@@ -187,6 +187,49 @@ fn two_mounts_of_one_vault_are_two_views_of_it() {
     assert_eq!(ended.text("ftpadmin"), "s3cret\n");
 }
 
+#[test]
+fn mounts_of_one_vault_and_of_many_live_side_by_side() {
+    let Some(world) = World::new() else { return };
+    let names = ["my-vault", "vault-two", "vault-three"];
+    for name in names {
+        world.name_host(&format!("{name}.vault.azure.net"));
+        for secret in ["ftpadmin", "site-a", "site-b"] {
+            world.emulator.vault(name).put(secret, &format!("{secret} of {name}"));
+        }
+    }
+    let views =
+        [("secrets=ftp*,newline", "ftpadmin"), ("secrets=site-a:site-b,dir-mode=0500", "site-a")];
+    let all =
+        names.into_iter().flat_map(|name| views.map(|(options, secret)| (name, options, secret)));
+    let mut mounts = Vec::new();
+    for (vault, options, secret) in all {
+        let mounted = world.mounted_at(world.directory());
+        let at = mounted.directory().to_str().unwrap();
+        assert_eq!(
+            world.akvfs(&["mount", vault, at, "-o", options, "--refresh=500ms"]).ok(),
+            "",
+            "{vault}"
+        );
+        mounts.push((mounted, vault, secret));
+    }
+    for (mounted, vault, secret) in &mounts {
+        assert_eq!(mounted.text(secret).trim_end(), format!("{secret} of {vault}"));
+        let others = if *secret == "ftpadmin" { "site-a" } else { "ftpadmin" };
+        assert_eq!(mounted.errno(others), libc::ENOENT);
+        assert!(mounted.names().contains(*secret) && !mounted.names().contains(others));
+    }
+    // What becomes of one is no other's business.
+    world.emulator.vault("vault-two").put("ftpadmin", "rotated");
+    assert!(world.emulator.vault("vault-three").disable("site-a"));
+    drop(mounts.remove(0));
+    mounts[1].0.until_shows("ftpadmin", "rotated\n");
+    mounts[4].0.until_fails("site-a", libc::EKEYREVOKED);
+    let three = mounts.swap_remove(3).0;
+    assert_eq!(three.text("ftpadmin"), "ftpadmin of vault-three\n");
+    assert_eq!(mounts[0].0.text("site-a"), "site-a of my-vault");
+    assert_eq!(mounts[2].0.text("site-a"), "site-a of vault-two");
+}
+
 const NOBODY: u32 = 65534;
 const NOGROUP: u32 = 65534;
 const DAEMON: u32 = 1;
