@@ -200,7 +200,7 @@ const READING: &[Symptom] = &[
         keep(mounted(it, "secrets=ftp*"))
     }),
     Symptom::of("Cannot allocate memory", |it| {
-        let mounted = mounted(it, "room=1M");
+        let mounted = mounted(it, "room=1M,log=/var/log/akvfs");
         for number in 0..60 {
             let name = format!("big-{number}");
             it.world.vault().put(&name, &"x".repeat(25_000));
@@ -208,6 +208,8 @@ const READING: &[Symptom] = &[
                 break;
             }
         }
+        // So that the log names the one that is shown.
+        it.world.sh(": > /var/log/akvfs").ok();
         keep(mounted)
     }),
     Symptom::of("Transport endpoint is not connected", |it| {
@@ -339,6 +341,37 @@ const MOUNTING: &[Symptom] = &[
     Symptom::of("df does not show it", |it| keep(mounted(it, "rw"))),
 ];
 
+const LOGGED: &[Symptom] = &[
+    Symptom::of("the worker died", |it| {
+        let mounted = mounted(it, "log=/var/log/akvfs");
+        it.world.replace("worker");
+        until("it is told", || logs(it, "/var/log/akvfs", "died"));
+        keep(mounted)
+    }),
+    Symptom::of("the service does not work, and answers again", |it| {
+        let mounted = mounted(it, "refresh=300ms,verbose,log=/var/log/akvfs");
+        assert_eq!(mounted.read("ftpadmin").unwrap(), b"s3cret\n");
+        let fault = it.world.emulator.inject(Fault::always(Scope::Vault, Kind::status(503)));
+        until("it is told", || logs(it, "/var/log/akvfs", "secret ftpadmin"));
+        it.world.emulator.clear(fault);
+        until("its end is told", || logs(it, "/var/log/akvfs", "answers again"));
+        keep(mounted)
+    }),
+    Symptom::with(&["fusermount3"], "values may be swapped out", |it| {
+        it.world.open_fuse_to_all();
+        let mounted = it.world.mounted_at("/home/nightly/vault".into());
+        let line = "mkdir ~/vault && ulimit -l 0 && akvfs mount my-vault ~/vault -o log=$HOME/log";
+        assert_eq!(it.type_in(NIGHTLY, line).ok(), "");
+        assert_eq!(it.type_in(NIGHTLY, "cat ~/vault/ftpadmin").ok(), "s3cret\n");
+        until("it is told", || logs(it, "/home/nightly/log", "swapped"));
+        keep(mounted)
+    }),
+];
+
+fn logs(kitchen: &Kitchen, log: &str, words: &str) -> bool {
+    kitchen.world.read(log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(words))
+}
+
 #[test]
 fn what_is_seen_of_a_file_that_cannot_be_read_is_what_the_page_shows() {
     together(READING, Symptom::see);
@@ -372,6 +405,11 @@ fn whoever_looks_at_each_file_makes_each_be_fetched_and_secrets_bounds_it() {
     }
 }
 
+#[test]
+fn what_is_logged_is_what_the_page_shows() {
+    together(LOGGED, Symptom::see);
+}
+
 /// Every session on the page is typed, and every symptom without one names its test.
 #[test]
 fn nothing_is_on_the_page_that_was_not_seen() {
@@ -379,8 +417,10 @@ fn nothing_is_on_the_page_that_was_not_seen() {
     let sections: Vec<&str> = page.split("\n### ").skip(1).collect();
     for section in &sections {
         let heading = section.lines().next().unwrap();
-        let seen =
-            [READING, PROGRAMS, MOUNTING].into_iter().flatten().any(|it| it.heading == heading);
+        let seen = [READING, PROGRAMS, MOUNTING, LOGGED]
+            .into_iter()
+            .flatten()
+            .any(|it| it.heading == heading);
         assert_eq!(seen, section.contains("```console\n"), "{heading}");
         assert!(seen || section.contains("\nTest: `"), "{heading}: what stands behind it?");
     }

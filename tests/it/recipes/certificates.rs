@@ -51,7 +51,7 @@ fn nginx_takes_its_key_from_the_mount_and_the_next_when_told() {
     served.over_rotations_and_deaths(
         |number| page(&kitchen, &pairs[number - 1].1),
         |number| {
-            server.signal(Signal::HUP);
+            reload(&kitchen, &server, "nginx", Signal::HUP);
             until("it shows the new one", || kitchen.certificate_at(443, "") == pairs[number].1);
             page(&kitchen, &pairs[number].1);
         },
@@ -100,7 +100,7 @@ fn haproxy_takes_its_key_from_the_mount_and_probes_at_no_cost() {
     served.over_rotations_and_deaths(
         |number| assert_eq!(kitchen.certificate_at(443, ""), pairs[number - 1].1),
         |number| {
-            reload_haproxy(&kitchen, &server);
+            reload(&kitchen, &server, "haproxy", Signal::USR2);
             until("it shows the new one", || kitchen.certificate_at(443, "") == pairs[number].1);
         },
     );
@@ -109,21 +109,21 @@ fn haproxy_takes_its_key_from_the_mount_and_probes_at_no_cost() {
     assert!(strange.is_none(), "{strange:?}");
 }
 
-/// Has HAProxy reload, and waits until its new worker is there. A signal that comes while it reloads
-/// is lost.
-fn reload_haproxy(kitchen: &Kitchen, server: &Server<'_>) {
+/// Has a server reload, and waits until all its workers are new ones: the old ones show what they
+/// have. A signal that comes while it reloads may be lost.
+fn reload(kitchen: &Kitchen, server: &Server<'_>, program: &str, signal: Signal) {
     let workers = || {
         let all = kitchen.world.processes().into_iter();
-        let all = all.filter(|it| it.program.ends_with("haproxy") && it.pid != server.pid());
+        let all = all.filter(|it| it.program.ends_with(program) && it.pid != server.pid());
         all.map(|it| it.pid).collect::<Vec<_>>()
     };
-    let before = workers();
+    let old = workers();
     let reloaded = try_until(LIMIT, || {
-        server.signal(Signal::USR2);
-        let new = || workers().iter().any(|pid| !before.contains(pid));
-        try_until(Duration::from_secs(1), new)
+        server.signal(signal);
+        try_until(Duration::from_secs(1), || workers().iter().any(|pid| !old.contains(pid)))
     });
     assert!(reloaded, "it does not reload");
+    until("the old ones are gone", || workers().iter().all(|pid| !old.contains(pid)));
 }
 
 #[test]

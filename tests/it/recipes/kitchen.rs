@@ -76,7 +76,7 @@ impl Kitchen {
         world.install();
         world.inside(|| {
             // What tests write there is nobody else's.
-            for directory in ["/mnt", "/srv", "/home"] {
+            for directory in ["/mnt", "/srv", "/home", "/var/log"] {
                 let flags = MountFlags::NOSUID | MountFlags::NODEV;
                 mount("tmpfs", directory, "tmpfs", flags, c"mode=0755").unwrap();
             }
