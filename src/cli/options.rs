@@ -121,8 +121,7 @@ pub const OPTIONS: [Opt; 33] = [
         default: Some("15m"),
         group: Group::Cache,
         commands: &MOUNTING,
-        help: "how soon it is noticed that the right to one secret went, where the vault's list \
-               confirms the others",
+        help: "how soon the loss of the right to one secret is noticed, where the list stays",
     },
     Opt {
         key: Key::EnforceDates,
