@@ -115,16 +115,13 @@ impl Service {
         if serial != 0 {
             self.handle(Event::Told { node: Node(serial), held });
         }
-        self.bulletin().acknowledged.send_modify(|count| *count += 1);
+        self.bulletin().acknowledge();
     }
 
     /// Returns once the kernel has been told all that it was to be told when this was called, or
     /// after so long; whether it has.
     pub async fn settled(&self, patience: Duration) -> bool {
-        let announced = self.bulletin().announced.load(Ordering::SeqCst);
-        let mut told = self.bulletin().acknowledged.subscribe();
-        let all = told.wait_for(|count| *count >= announced);
-        tokio::time::timeout(patience, all).await.is_ok_and(|told| told.is_ok())
+        self.bulletin().settled(patience).await
     }
 }
 
@@ -154,6 +151,19 @@ impl Bulletin {
     pub(super) fn announce<W, V>(&self, effects: &Effects<W, V>) {
         let notices = effects.iter().filter(|effect| matches!(effect, Effect::Tell(_))).count();
         self.announced.fetch_add(u64::try_from(notices).unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// The kernel was told of one.
+    fn acknowledge(&self) {
+        self.acknowledged.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Waits until the kernel was told of all that were announced before, for so long at most.
+    async fn settled(&self, patience: Duration) -> bool {
+        let announced = self.announced.load(Ordering::SeqCst);
+        let mut told = self.acknowledged.subscribe();
+        let all = told.wait_for(|count| *count >= announced);
+        tokio::time::timeout(patience, all).await.is_ok_and(|told| told.is_ok())
     }
 
     /// Whether the last value found no room.
@@ -222,4 +232,32 @@ fn told(then: impl FnOnce(Outcome) + Send + 'static) -> Caller {
             then(outcome);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::Notice;
+
+    #[tokio::test]
+    async fn it_is_settled_when_the_kernel_was_told_of_all_that_came_before() {
+        let bulletin = Bulletin::default();
+        let notices: Effects<(), ()> = vec![
+            Effect::Tell(Notice::Listing),
+            Effect::AskPage { first: true },
+            Effect::Tell(Notice::Listing),
+        ];
+        let soon = Duration::from_millis(10);
+        assert!(bulletin.settled(soon).await);
+        bulletin.announce(&notices);
+        assert!(!bulletin.settled(soon).await);
+        bulletin.acknowledge();
+        assert!(!bulletin.settled(soon).await);
+        let (settled, ()) = tokio::join!(bulletin.settled(Duration::from_secs(10)), async {
+            bulletin.announce(&notices);
+            bulletin.acknowledge();
+        });
+        assert!(settled, "what came later is not waited for");
+        assert!(!bulletin.settled(soon).await);
+    }
 }

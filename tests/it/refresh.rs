@@ -160,7 +160,7 @@ fn what_is_not_asked_about_in_time_is_said_to_be_so() {
 fn when_refresh_returns_every_open_sees_what_it_said() {
     let Some(world) = World::new() else { return };
     world.vault().put("ftpadmin", "0");
-    let mounted = world.mount(&[]);
+    let mounted = world.mount(&["refresh=1h", "stale=2h"]);
     assert_eq!(mounted.text("ftpadmin"), "0");
     for number in 1..=20 {
         let value = number.to_string();
@@ -169,6 +169,7 @@ fn when_refresh_returns_every_open_sees_what_it_said() {
         assert_eq!(mounted.text("ftpadmin"), value, "{said}");
         assert_eq!(said, format!("ftpadmin: new version {id}\n"));
     }
+    assert_eq!(world.gets("ftpadmin"), 21, "a refresh is one request");
     world.vault().disable("ftpadmin");
     let said = mounted.control("refresh", &["ftpadmin"]);
     assert_eq!(mounted.errno("ftpadmin"), libc::EKEYREVOKED);
