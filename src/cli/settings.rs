@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::cli::complaint::Complaint;
+use crate::cli::complaint::Exit;
 use crate::cli::option::Key;
 use crate::cli::option::Kind;
 use crate::cli::option::Opt;
@@ -129,6 +130,10 @@ impl Settings {
         complaint: Complaint,
         again: impl Fn(&Self) -> Option<Complaint>,
     ) -> Complaint {
+        // What somebody answered, or did not, is no line's fault; and asking takes time.
+        if complaint.exit != Exit::Usage {
+            return complaint;
+        }
         let at_fault = |given: &&Given| {
             let mut others = self.clone();
             others.given.retain(|other| other != *given);
@@ -151,5 +156,22 @@ pub fn complain(key: Key, text: &str, wrong: Wrong) -> Complaint {
     match wrong.hint {
         Some(hint) => complaint.hint(hint),
         None => complaint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_answered_is_no_lines_fault_and_nobody_is_asked_again() {
+        let mut settings = Settings::default();
+        let place = Place { file: "f".to_owned(), line: 1 };
+        settings.add_written(Key::Identity, "system".to_owned(), place);
+        let told = |exit| settings.located(Complaint::new(exit, "no answer"), |_| None).message;
+        assert_eq!(told(Exit::Usage), "f:1: no answer");
+        for exit in [Exit::Mount, Exit::Unreachable, Exit::Refused, Exit::System] {
+            assert_eq!(told(exit), "no answer");
+        }
     }
 }
