@@ -204,6 +204,11 @@ impl Kitchen {
         self.world.spawn(self.as_whom(who, "sh").args(["-c", lines])).wait(LIMIT)
     }
 
+    /// Runs akvfs from where it is installed: where it was built may be below what is hidden here.
+    pub(crate) fn akvfs(&self, arguments: &[&str]) -> Ran {
+        self.world.run("/sbin/akvfs", arguments)
+    }
+
     /// A program that somebody starts at home.
     pub(crate) fn as_whom(&self, who: &str, program: &str) -> Command {
         let passwd = String::from_utf8(self.world.read("/etc/passwd").unwrap()).unwrap();
