@@ -2,7 +2,7 @@
 //! typed, and what is printed is what the page shows.
 //!
 //! `UPDATE=1 cargo test troubleshooting` writes what is printed into the page. Numbers of three and
-//! more digits and GUIDs are others each time; every one is as good as another.
+//! more digits, GUIDs and versions are others each time; every one is as good as another.
 
 use std::fs;
 
@@ -87,7 +87,7 @@ fn seen(kitchen: &Kitchen, line: &str) -> String {
     format!("{line}\n{printed}{end}")
 }
 
-/// Numbers of processes and of requests are others each time.
+/// Numbers of processes, requests and versions are others each time.
 fn plain(session: &str) -> String {
     let ends = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-';
     let words = session.split_inclusive(ends);
@@ -103,6 +103,9 @@ fn stood_for(word: &str) -> &str {
     let dashes = word.match_indices('-').map(|(at, _)| at);
     if word.len() == 36 && dashes.eq([8, 13, 18, 23]) {
         return "GUID";
+    }
+    if word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return "VERSION";
     }
     let number = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_digit());
     if number { "NUMBER" } else { word }
@@ -247,6 +250,12 @@ const READING: &[Symptom] = &[
         }
         vec![Box::new(Bound(&it.world)), Box::new(mounted)]
     }),
+    Symptom::of("The value is an old one, and a minute is too long", |it| {
+        let mounted = mounted(it, "rw");
+        assert_eq!(mounted.read("ftpadmin").unwrap(), b"s3cret\n");
+        it.world.vault().put("ftpadmin", "n3w\n");
+        keep(mounted)
+    }),
 ];
 
 const PROGRAMS: &[Symptom] = &[
@@ -325,6 +334,11 @@ const MOUNTING: &[Symptom] = &[
         it.world.open_fuse_to_all();
         it.world.sh("chmod 0600 /dev/fuse").ok();
         assert_eq!(it.type_in(NIGHTLY, "mkdir ~/vault").ok(), "");
+        vec![]
+    }),
+    Symptom::of("the file of options is refused", |it| {
+        it.write("/etc/akvfs.toml", "mode = \"0440\"\n");
+        it.world.sh("chmod 0666 /etc/akvfs.toml").ok();
         vec![]
     }),
     Symptom::of("no such group", |_| vec![]),
