@@ -8,9 +8,7 @@ use akvfs_emulator::fault::Scope;
 
 use crate::caller::pass;
 use crate::recipes::kitchen::Kitchen;
-use crate::recipes::kitchen::ROTATIONS;
 use crate::recipes::kitchen::password;
-use crate::world::until;
 
 #[test]
 fn a_script_reads_a_password_with_and_without_a_line_feed() {
@@ -54,37 +52,6 @@ fn cron_runs_the_nightly_job_in_an_outage_too() {
     pass(TEN_REFRESHES);
     assert_eq!(run(), "s3cret\n");
     drop(served);
-}
-
-/// The page's script, by which a program is told.
-#[test]
-fn a_command_is_run_once_for_each_version_and_for_no_outage() {
-    let Some(kitchen) = Kitchen::new("Telling a program", &["sh"]) else { return };
-    let served = kitchen.serve();
-    let told =
-        "/etc/akvfs/when-changed /mnt/vault/site-key sh -c 'cat /mnt/vault/site-key >> /srv/told'";
-    served.over_rotations(
-        |_| (),
-        |_| {
-            assert_eq!(kitchen.world.sh(told).ok(), "");
-            assert_eq!(kitchen.world.sh(told).ok(), "");
-        },
-    );
-    let all: String = (0..=ROTATIONS).map(|number| password(number) + "\n").collect();
-    assert_eq!(kitchen.world.sh("cat /srv/told").ok(), all);
-
-    // What cannot be seen is no change, and a command that fails is run again.
-    assert!(kitchen.world.vault().disable("site-key"));
-    until("it is refused", || kitchen.world.sh("stat /mnt/vault/site-key").code == Some(1));
-    let said = kitchen.world.sh(told).failed(1);
-    assert!(said.contains("Key has been revoked"), "{said}");
-    kitchen.rotate(0);
-    until("it is there", || kitchen.world.sh("stat /mnt/vault/site-key").code == Some(0));
-    let fails = "/etc/akvfs/when-changed /mnt/vault/site-key sh -c 'exit 7'";
-    assert_eq!(kitchen.world.sh(fails).failed(7), "");
-    assert_eq!(kitchen.world.sh(told).ok(), "");
-    assert_eq!(kitchen.world.sh("cat /srv/told").ok(), all + "s3cret\n");
-    kitchen.world.sh("rm /run/when-changed*").ok();
 }
 
 /// A little more than ten of those that the kitchen sets.

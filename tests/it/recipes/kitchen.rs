@@ -204,6 +204,11 @@ impl Kitchen {
         self.world.spawn(self.as_whom(who, "sh").args(["-c", lines])).wait(LIMIT)
     }
 
+    /// Runs akvfs from where it is installed: where it was built may be below what is hidden here.
+    pub(crate) fn akvfs(&self, arguments: &[&str]) -> Ran {
+        self.world.run("/sbin/akvfs", arguments)
+    }
+
     /// A program that somebody starts at home.
     pub(crate) fn as_whom(&self, who: &str, program: &str) -> Command {
         let passwd = String::from_utf8(self.world.read("/etc/passwd").unwrap()).unwrap();
@@ -268,13 +273,6 @@ impl Served<'_> {
     /// password to come.
     #[track_caller]
     pub(crate) fn over_rotations_and_deaths(&self, accept: impl Fn(usize), run: impl Fn(usize)) {
-        self.over_rotations(accept, &run);
-        self.in_a_storm(|| run(ROTATIONS));
-    }
-
-    /// The same, without the storm.
-    #[track_caller]
-    pub(crate) fn over_rotations(&self, accept: impl Fn(usize), run: impl Fn(usize)) {
         run(0);
         for number in 1..=ROTATIONS {
             self.kill("worker");
@@ -290,6 +288,7 @@ impl Served<'_> {
         self.kill("worker");
         self.shows(ROTATIONS);
         run(ROTATIONS);
+        self.in_a_storm(|| run(ROTATIONS));
     }
 
     /// Runs it while there is one version after the other, all of the same value, and while the

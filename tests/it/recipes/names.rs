@@ -47,3 +47,25 @@ fn each_service_has_a_mount_of_its_own() {
     let said = kitchen.world.sh("cat /mnt/report/site-key").failed(1);
     assert!(said.contains("No such file or directory"), "{said}");
 }
+
+#[test]
+fn one_mount_gives_each_his_own_file() {
+    let Some(kitchen) = Kitchen::new("One mount, several owners", &["sh"]) else { return };
+    let served = kitchen.serve();
+    served.over_rotations_and_deaths(
+        |_| (),
+        |number| {
+            let said = kitchen.type_all();
+            assert_eq!(
+                said,
+                [format!("{}\n", password(number)), format!("{}\n", password(number))]
+            );
+        },
+    );
+    for (who, name) in [("nightly", "site-key"), ("partner", "ftpadmin")] {
+        let said = kitchen.type_as(who, &format!("cat /mnt/vault/{name}")).failed(1);
+        assert!(said.contains("Permission denied"), "{said}");
+    }
+    let said = kitchen.type_in("nightly", "ls /mnt/vault").failed(2);
+    assert!(said.contains("Permission denied"), "{said}");
+}

@@ -1,8 +1,12 @@
 //! Services of systemd, with systemd itself.
 
+use std::time::Duration;
+
 use crate::recipes::boot::Booted;
 use crate::recipes::kitchen::Kitchen;
+use crate::recipes::kitchen::ROTATIONS;
 use crate::recipes::kitchen::password;
+use crate::world::try_until;
 use crate::world::until;
 
 #[test]
@@ -46,6 +50,42 @@ fn a_directory_that_systemd_binds_into_a_service_follows_a_rotation() {
     );
     assert_eq!(kitchen.world.sh("cat /srv/out/complaints").ok(), "");
     assert_eq!(booted.sh("systemctl is-active app.service").ok(), "active\n");
+}
+
+/// Here systemd mounts as well, and a worker that dies is one of its own machine.
+#[test]
+fn a_service_reloads_another_for_each_rotation() {
+    let Some(kitchen) = Kitchen::new("Telling a program", &["systemctl", "nsenter"]) else {
+        return;
+    };
+    kitchen
+        .write("/etc/fstab", &kitchen.recipe.fstab().replace("_netdev", "_netdev,refresh=300ms"));
+    let reloads = "[Service]\nExecStart=sleep infinity\n\
+                   ExecReload=sh -c 'cat /mnt/vault/site-key >> /srv/reloads'\n";
+    kitchen.write("/etc/systemd/system/nginx.service", reloads);
+    let Some(booted) = Booted::up_to(&kitchen, "multi-user.target") else { return };
+    let started = booted.sh("systemctl start nginx && systemctl enable -q --now reload-nginx");
+    assert_eq!(started.ok(), "", "{}", booted.console());
+    let reloaded = |number| {
+        let last = format!("{}\n", password(number));
+        kitchen.world.read("/srv/reloads").is_ok_and(|it| it.ends_with(last.as_bytes()))
+    };
+    // It is told of nothing that was so before it watched.
+    until(&format!("it watches: {}", booted.console()), || {
+        kitchen.rotate(0);
+        try_until(Duration::from_millis(500), || reloaded(0))
+    });
+    for number in 1..=ROTATIONS {
+        booted
+            .sh("for it in /proc/[0-9]*; do
+            grep -qsza ^worker$ $it/cmdline && kill -9 ${it#/proc/} || true; done")
+            .ok();
+        kitchen.rotate(number);
+        until(&format!("number {number} is told: {}", booted.console()), || reloaded(number));
+    }
+    let all = kitchen.world.sh("uniq /srv/reloads").ok();
+    assert_eq!(all, (0..=ROTATIONS).map(|number| password(number) + "\n").collect::<String>());
+    assert_eq!(booted.sh("systemctl is-active reload-nginx").ok(), "active\n");
 }
 
 /// With `nofail` too: the service waits for the mount, not for the target.
