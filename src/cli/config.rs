@@ -122,9 +122,13 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
     // A mount that is only faked asks nobody, not even for its name.
     let is_looked_up = order.vault.starts_with(access::TAG);
     let vault = if order.fake && is_looked_up { "faked" } else { &order.vault };
-    let to_vault = |settings: &Settings| Access::to_vault(vault, settings, &here).map_err(as_mount);
-    let mut access = to_vault(settings)
-        .map_err(|complaint| settings.located(complaint, |others| to_vault(others).err()))?;
+    let to_vault =
+        |vault, settings: &Settings| Access::to_vault(vault, settings, &here).map_err(as_mount);
+    let mut access = to_vault(vault, settings).map_err(|complaint| {
+        // Where it is written is found out by trying without; nobody is asked for that.
+        let vault = if is_looked_up { "faked" } else { vault };
+        settings.located(complaint, |others| to_vault(vault, others).err())
+    })?;
     let policy = policy(settings)?;
     let view = view(settings, &file.tables, own, &policy)?;
     let run_as = run_as(settings, own, &policy)?;
