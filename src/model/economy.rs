@@ -146,7 +146,9 @@ impl<W, V: Value> Cache<W, V> {
     pub(super) fn walk_confirms_nothing(&mut self, now: Moment, effects: &mut Effects<W, V>) {
         let late = self.entries.iter().filter(|(_, entry)| {
             let over = |verified: Moment| verified + self.policy.refresh <= now;
-            entry.awake && entry.held.as_ref().is_some_and(|held| over(held.verified))
+            // One that the vault must say once more has its own time for that.
+            let due = entry.awake && !entry.in_doubt();
+            due && entry.held.as_ref().is_some_and(|held| over(held.verified))
         });
         let names: Vec<SecretName> = late.map(|(name, _)| name.clone()).collect();
         for name in names {

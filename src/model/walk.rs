@@ -199,7 +199,7 @@ impl<W, V: Value> Cache<W, V> {
             return;
         };
         let moved = |held: &Held<V>| !self.listing.shows(name, &held.version);
-        if entry.held.as_ref().is_some_and(moved) && entry.asking.is_none() {
+        if entry.held.as_ref().is_some_and(moved) && entry.asking.is_none() && !entry.in_doubt() {
             entry.next = Some(now);
         }
         if entry.verdict.take().is_some() {
