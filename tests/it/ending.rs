@@ -58,7 +58,6 @@ fn umount_unmount_and_sigterm_leave_nothing() {
         match way {
             "umount" => {
                 world.run("umount", &[mounted.directory().to_str().unwrap()]).ok();
-                world.sweep();
             }
             "akvfs unmount" => assert_eq!(mounted.unmount(&[]).ok(), ""),
             signal => {
