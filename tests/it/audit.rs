@@ -177,6 +177,25 @@ fn numbers_go_on_over_a_death_of_the_worker() {
     assert!(allowed(&records.in_order()) >= 10);
 }
 
+#[test]
+fn a_line_names_the_directory_in_full_however_it_was_typed() {
+    let Some(world) = World::new() else { return };
+    world.vault().put("ftpadmin", "v");
+    let records = Records::new(&world);
+    let mounted = world.mounted_at(world.directory());
+    let (home, name) = (mounted.directory().parent().unwrap(), mounted.directory().file_name());
+    let line = format!(
+        "cd {} && {} mount my-vault ./{} -o {}",
+        home.display(),
+        env!("CARGO_BIN_EXE_akvfs"),
+        name.unwrap().to_str().unwrap(),
+        records.option()
+    );
+    world.sh(&line).ok();
+    assert_eq!(mounted.text("ftpadmin"), "v");
+    assert_eq!(records.lines()[0]["mount"], mounted.directory().to_str().unwrap());
+}
+
 /// A file system of one page, which is full: whether an open goes on.
 fn with_a_full_disk(failure: &str) -> (i32, Vec<String>) {
     let world = World::new().unwrap();
