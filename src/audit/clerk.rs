@@ -41,7 +41,7 @@ pub const PATIENCE: Duration = Duration::from_millis(250);
 /// Has the decisions about a mount written down. The descriptor is the worker's end of the socket
 /// to the clerk, and may be handed on to any number of workers, one after the other.
 pub fn begin(destination: &Destination, mount: &Path) -> io::Result<OwnedFd> {
-    let sink = Sink::open(destination, mount)?;
+    let sink = Sink::open(destination)?;
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let clerk = Clerk {

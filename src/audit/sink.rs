@@ -64,9 +64,8 @@ pub(crate) struct File {
 }
 
 impl Sink {
-    /// Opens the way. A file is made with mode 0600; neither a link nor anything but a file will
-    /// do, nor will a file below `mount`, which it would wait for.
-    pub(crate) fn open(destination: &Destination, mount: &Path) -> io::Result<Self> {
+    /// Opens the way. A file is made with mode 0600; neither a link nor anything but a file will do.
+    pub(crate) fn open(destination: &Destination) -> io::Result<Self> {
         match destination {
             Destination::Journal => {
                 let socket = UnixDatagram::unbound()?;
@@ -75,9 +74,6 @@ impl Sink {
                 Ok(Self::Journal(socket.into()))
             }
             Destination::File(path) => {
-                if is_below(path, mount)? {
-                    return Err(io::Error::other("it is below the directory that is mounted on"));
-                }
                 let out = open(path)?;
                 Ok(Self::File(File { path: path.clone(), out, torn: false }))
             }
@@ -139,12 +135,6 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(out)
 }
 
-fn is_below(path: &Path, mount: &Path) -> io::Result<bool> {
-    let folder = path.parent().unwrap_or(Path::new("/")).canonicalize()?;
-    let mount = mount.canonicalize().unwrap_or_else(|_| mount.to_owned());
-    Ok(folder.starts_with(mount))
-}
-
 fn send(socket: &OwnedFd, datagram: &[u8], patience: Duration) -> io::Result<()> {
     match rustix::net::send(socket, datagram, SendFlags::NOSIGNAL) {
         Err(Errno::AGAIN) => {
@@ -184,8 +174,7 @@ mod tests {
         }
 
         fn sink(&self, name: &str) -> io::Result<Sink> {
-            let mount = self.0.join("mount");
-            Sink::open(&Destination::File(self.0.join(name)), &mount)
+            Sink::open(&Destination::File(self.0.join(name)))
         }
 
         fn text(&self, name: &str) -> String {
@@ -213,12 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn no_link_no_folder_and_nothing_on_the_mount_will_do() {
+    fn no_link_and_no_folder_will_do() {
         let home = Home::new("audit-wrong");
-        fs::create_dir(home.0.join("mount")).unwrap();
         fs::create_dir(home.0.join("folder")).unwrap();
         std::os::unix::fs::symlink(home.0.join("log"), home.0.join("link")).unwrap();
-        for wrong in ["mount/log", "link", "folder", "no/such"] {
+        for wrong in ["link", "folder", "no/such"] {
             assert!(home.sink(wrong).is_err(), "{wrong}");
         }
         assert!(!home.0.join("log").exists());
