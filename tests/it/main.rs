@@ -77,6 +77,7 @@ mod status;
 mod storm;
 mod strangers;
 mod successors;
+mod symptoms;
 mod tag;
 mod thrift;
 mod together;

@@ -357,8 +357,7 @@ impl Drop for Server<'_> {
 
 /// Where a program is, if it is installed.
 pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
-    let places =
-        ["/usr/local/bin", "/usr/lib/postgresql/15/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let places = ["/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     let mut paths = places.iter().map(|place| Path::new(place).join(program));
     paths.find(|path| path.exists())
 }

@@ -86,6 +86,8 @@ fn a_service_reloads_another_for_each_rotation() {
     let all = kitchen.world.sh("uniq /srv/reloads").ok();
     assert_eq!(all, (0..=ROTATIONS).map(|number| password(number) + "\n").collect::<String>());
     assert_eq!(booted.sh("systemctl is-active reload-nginx").ok(), "active\n");
+    let status = booted.sh("akvfs status /mnt/vault --json").ok();
+    assert!(status.contains(&format!("\"restarts\": {ROTATIONS},")), "{status}");
 }
 
 /// With `nofail` too: the service waits for the mount, not for the target.
