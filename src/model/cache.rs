@@ -51,6 +51,8 @@ pub struct Cache<W, V> {
     pub(super) refused: VecDeque<(Moment, SecretName)>,
     /// When names that were never heard of were looked up, within `open_timeout`.
     pub(super) unheard_of: VecDeque<Moment>,
+    /// So many names of which nothing was held were missing, with none between that was there.
+    pub(super) missing_in_a_row: u32,
     /// When everything in use was last suspected to be refused.
     pub(super) suspected: Option<Moment>,
     /// The names in use whose value went because it was not confirmed for `stale`, and when the
@@ -92,6 +94,7 @@ impl<W, V: Value> Cache<W, V> {
             agenda: BTreeSet::new(),
             refused: VecDeque::new(),
             unheard_of: VecDeque::new(),
+            missing_in_a_row: 0,
             suspected: None,
             lost: BTreeMap::new(),
             changed: Vec::new(),

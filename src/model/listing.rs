@@ -212,6 +212,12 @@ impl<W> Listing<W> {
         self.fresh(now, policy) && !self.walked.contains_key(name)
     }
 
+    /// Whether the last walk, however long ago it was, found the name.
+    #[must_use]
+    pub fn walked(&self, name: &SecretName) -> bool {
+        self.walked.contains_key(name)
+    }
+
     /// Whether the vault's list was walked of late.
     #[must_use]
     pub fn fresh(&self, now: Moment, policy: &Policy) -> bool {

@@ -267,7 +267,7 @@ impl<W, V: Value> Cache<W, V> {
             }
         } else if entry.held.is_some() {
             Class::Held
-        } else if self.listing.misses(now, name, &self.policy) {
+        } else if self.is_stranger(now, name) {
             Class::Stranger
         } else {
             Class::Waited

@@ -82,6 +82,7 @@ pub struct RestRecord {
     backoff: Backoff,
     bucket: Bucket,
     strange: Bucket,
+    missing_in_a_row: u32,
     read: Option<Moment>,
 }
 
@@ -161,6 +162,7 @@ impl<W, V: Value> Cache<W, V> {
             backoff: self.backoff.clone(),
             bucket: self.queue.bucket.clone(),
             strange: self.queue.strange.clone(),
+            missing_in_a_row: self.missing_in_a_row,
             read: self.listing.read,
         };
         Changes { names, nodes, listing, rest }
@@ -184,6 +186,7 @@ impl<W, V: Value> Cache<W, V> {
             cache.backoff = rest.backoff;
             cache.queue.bucket = rest.bucket;
             cache.queue.strange = rest.strange;
+            cache.missing_in_a_row = rest.missing_in_a_row;
             cache.listing.read = rest.read;
         }
         for node in saved.nodes {

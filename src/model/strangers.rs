@@ -8,6 +8,8 @@
 use crate::model::cache::Cache;
 use crate::model::economy::Pages;
 use crate::model::event::Value;
+use crate::model::failure::Refusal;
+use crate::model::failure::Why;
 use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::policy::STRANGERS_BURST;
@@ -35,6 +37,30 @@ impl<W, V: Value> Cache<W, V> {
             self.learn_the_list(now);
         }
         false
+    }
+
+    /// Whether a name that nothing is held of is asked about slowly: a fresh listing does not hold
+    /// it; or there is none, nobody configured it, and of late every name like it was missing.
+    pub(super) fn is_stranger(&self, now: Moment, name: &SecretName) -> bool {
+        if self.listing.fresh(now, &self.policy) {
+            return self.listing.misses(now, name, &self.policy);
+        }
+        self.missing_in_a_row >= STRANGERS_BURST
+            && !self.listing.walked(name)
+            && !self.configured.contains(name)
+            && self.entries.get(name).is_none_or(|entry| entry.newest.is_none())
+    }
+
+    /// The vault answered about a name of which nothing is held: why there is no value, if there is
+    /// none.
+    pub(super) fn met(&mut self, why: Option<Why>) {
+        match why {
+            Some(Why::Refused(Refusal::Missing)) => {
+                self.missing_in_a_row = self.missing_in_a_row.saturating_add(1);
+            }
+            None | Some(Why::Refused(_)) => self.missing_in_a_row = 0,
+            Some(Why::Failed(_)) => {}
+        }
     }
 
     /// Walks the list, before anything else, unless it is known, or cannot be had, or is long.

@@ -52,10 +52,13 @@ impl<W, V: Value> Cache<W, V> {
             return;
         };
         let word = self.policy.weigh(word, date, entry.servable(now, &self.policy).is_some());
+        let (why, said) = (word.why(), Said::by(&word));
+        if entry.held.is_none() {
+            self.met(why);
+        }
         let Some(entry) = self.entries.get_mut(name) else {
             return;
         };
-        let (why, said) = (word.why(), Said::by(&word));
         match word {
             Word::New(version, value) => {
                 self.backoff.answered(now);

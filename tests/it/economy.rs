@@ -337,3 +337,34 @@ fn a_list_that_is_long_is_not_learnt_for_a_crowd() {
     vault.pass(seconds(10));
     assert_eq!(vault.pages.len(), 40);
 }
+
+#[test]
+fn without_a_list_a_crowd_of_names_that_are_all_missing_is_asked_about_slowly() {
+    let mut vault = Vault::new(300);
+    vault.list = Err(Why::Refused(NO_ROLE));
+    vault.open(5);
+    vault.gets.clear();
+    for second in 0..10 {
+        for number in 0..150 {
+            vault.desk.open(&format!("crowd-{second}-{number}"));
+            vault.answer();
+        }
+        vault.pass(seconds(1));
+    }
+    let gets: usize = vault.gets.values().map(Vec::len).sum();
+    assert!(gets <= 20 + 20 + 2 * 10 + 10, "{gets}");
+}
+
+#[test]
+fn without_a_list_many_names_that_are_there_are_asked_about_at_once() {
+    let mut vault = Vault::new(150);
+    vault.list = Err(Why::Refused(NO_ROLE));
+    let callers: Vec<u32> = (0..150)
+        .map(|number| {
+            let caller = vault.desk.open(&format!("n{number:05}"));
+            vault.answer();
+            caller
+        })
+        .collect();
+    assert!(callers.iter().all(|caller| vault.desk.got(*caller) == Some(1)));
+}

@@ -319,7 +319,7 @@ fn a_restart_forgets_no_refusal_and_gives_no_new_burst() {
     for number in 0..300 {
         desk.open(&format!("crowd-{number}"));
         while let Some(asked) = desk.asked.first().cloned() {
-            desk.refused(asked.as_str(), Refusal::Missing);
+            desk.refused(asked.as_str(), Refusal::Disabled);
         }
     }
     let requests = desk.requests;
