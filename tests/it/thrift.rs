@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::Duration;
+use std::time::Instant;
 
 use akvfs_emulator::record::Request;
 use akvfs_emulator::vault::Refusal;
@@ -25,17 +26,20 @@ impl World {
         }
     }
 
-    /// What a vault is asked in so many refreshes, while somebody looks at every name.
-    fn asked_in(&self, refreshes: u32, mounted: &Mounted<'_>, names: usize) -> Vec<Request> {
+    /// What a vault is asked in so many refreshes, while somebody looks at every name; and how many
+    /// refreshes it was in the end, on a machine that does other things as well.
+    fn asked_in(&self, refreshes: u32, mounted: &Mounted<'_>, names: usize) -> (Vec<Request>, f64) {
         self.emulator.reset_requests();
+        let start = Instant::now();
         for _ in 0..refreshes {
             for number in 0..names {
                 assert!(mounted.stat(&name(number)).is_ok());
             }
             sleep(REFRESH);
         }
+        let passed = start.elapsed().as_secs_f64() / REFRESH.as_secs_f64();
         let requests = self.emulator.requests();
-        requests.into_iter().filter(|it| it.is_get() || it.is_list()).collect()
+        (requests.into_iter().filter(|it| it.is_get() || it.is_list()).collect(), passed)
     }
 }
 
@@ -51,9 +55,10 @@ fn three_hundred_names_in_use_cost_an_eighth_where_the_list_can_be_walked() {
     }
     world.asked_in(1, &mounted, 300);
 
-    let asked = world.asked_in(5, &mounted, 300);
+    let (asked, refreshes) = world.asked_in(5, &mounted, 300);
     let pages = asked.iter().filter(|it| it.is_list()).count();
-    assert!(asked.len() <= 5 * 300 / 8, "{} requests, {pages} of them pages", asked.len());
+    let eighth = refreshes * 300.0 / 8.0;
+    assert!((asked.len() as f64) <= eighth, "{} requests, {pages} of them pages", asked.len());
     assert!(pages >= 4 * 12, "{pages} pages of {} requests", asked.len());
 
     for number in [7, 100, 299] {
@@ -69,7 +74,7 @@ fn with_confirm_as_short_as_refresh_each_name_in_use_is_asked_about() {
     let Some(world) = World::new() else { return };
     world.fill(40);
     let mounted = world.mount(&["refresh=4s,confirm=4s,prefetch=wait,open-timeout=1m"]);
-    let asked = world.asked_in(3, &mounted, 40);
+    let (asked, _) = world.asked_in(3, &mounted, 40);
     assert!(asked.iter().filter(|it| it.is_get()).count() >= 3 * 40);
     assert_eq!(asked.iter().filter(|it| it.is_list()).count(), 0);
 }
@@ -83,7 +88,7 @@ fn without_the_right_to_list_twenty_names_in_use_are_asked_about_once_in_a_refre
     for number in 0..20 {
         assert_eq!(mounted.text(&name(number)), "v");
     }
-    let asked = world.asked_in(4, &mounted, 20);
+    let (asked, _) = world.asked_in(4, &mounted, 20);
     let mut gets: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
     for get in asked.iter().filter(|it| it.is_get()) {
         gets.entry(get.secret.clone()).or_default().push(get.at);
@@ -102,9 +107,10 @@ fn a_right_that_is_taken_from_all_is_noticed_though_the_list_goes_on() {
     world.fill(60);
     sleep(Duration::from_millis(2100));
     let mounted = world.mount(&["refresh=4s,prefetch=wait,open-timeout=1m"]);
-    let asked = world.asked_in(2, &mounted, 60);
+    let (asked, refreshes) = world.asked_in(2, &mounted, 60);
     let gets = asked.iter().filter(|it| it.is_get()).count();
-    assert!(gets < 60, "{gets} requests: the list confirms what is in use");
+    let all = refreshes * 60.0;
+    assert!((gets as f64) < all / 2.0, "{gets} of {all}: the list confirms what is in use");
 
     world.emulator.reset_requests();
     for number in 0..60 {
@@ -127,8 +133,9 @@ fn prefetch_fetches_everything_though_nobody_comes_and_waits_for_it_if_told_to()
     world.fill(30);
     world.vault().disable(&name(3));
     world.vault().deny_get(&name(4), Refusal::Rbac);
-    let behind = world.mount(&["prefetch"]);
-    until("every value is fetched", || world.answered(&name(29), 200) == 1);
+    // It begins within a refresh.
+    let behind = world.mount(&["prefetch,refresh=1s"]);
+    until("every value is fetched", || world.answered(&name(29), 200) > 0);
     drop(behind);
 
     world.emulator.reset_requests();
