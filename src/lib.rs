@@ -22,6 +22,7 @@ pub mod audit;
 pub mod service;
 
 pub mod control;
+pub mod control_server;
 
 pub mod fuse;
 pub mod supervisor;

@@ -22,7 +22,7 @@ use crate::cli::config::Config;
 use crate::cli::config::Prefetch;
 use crate::control::protocol::Identity;
 use crate::control::protocol::PassedOver;
-use crate::control::server;
+use crate::control_server::server;
 use crate::fuse::audit::Audit;
 use crate::fuse::session;
 use crate::identity::taken::Taken;

@@ -12,11 +12,11 @@ use tokio::time::MissedTickBehavior;
 use tokio::time::interval;
 use tokio::time::sleep;
 
-use crate::control::conversation::Conversation;
 use crate::control::protocol::Found;
 use crate::control::protocol::Line;
 use crate::control::protocol::Seen;
-use crate::control::server::Desk;
+use crate::control_server::conversation::Conversation;
+use crate::control_server::server::Desk;
 use crate::model::failure::Why;
 use crate::model::name::SecretName;
 use crate::model::status::NameStatus;

@@ -14,9 +14,9 @@ use std::thread;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::control::conversation::Conversation;
 use crate::control::protocol::Identity;
 use crate::control::reception;
+use crate::control_server::conversation::Conversation;
 use crate::service::server::Service;
 
 /// What all conversations have in common.

@@ -21,7 +21,7 @@ use crate::control::protocol::Secret;
 use crate::control::protocol::Seen;
 use crate::control::protocol::Token;
 use crate::control::reception::Facts;
-use crate::control::server::Desk;
+use crate::control_server::server::Desk;
 use crate::model::failure::Refusal;
 use crate::model::moment::Moment;
 use crate::model::name::SecretName;
