@@ -2,29 +2,18 @@
 
 use crate::http::Key;
 use crate::identity::choice::Choice;
-use crate::identity::endpoint::Endpoint;
 use crate::identity::no_token::Reason;
 use crate::identity::token::Token;
 use crate::identity::token_service::TokenService;
 use crate::model::secret::SecretBytes;
-use crate::tls::BadRoots;
 
 const API_VERSION: &str = "2019-08-01";
 
 /// App Service, asked for tokens for one resource.
 #[derive(Clone, Debug)]
-pub(crate) struct AppService(TokenService);
+pub(crate) struct AppService(pub(crate) TokenService);
 
 impl AppService {
-    /// The service at `endpoint`; over TLS with the roots in `ca_pem`, if given.
-    pub(crate) fn new(
-        endpoint: &Endpoint,
-        ca_pem: Option<&[u8]>,
-        resource: &str,
-    ) -> Result<Self, BadRoots> {
-        TokenService::new(endpoint, ca_pem, resource).map(Self)
-    }
-
     pub(crate) async fn ask(&self, choice: &Choice, header: &SecretBytes) -> Result<Token, Reason> {
         let mut query = vec![("api-version", API_VERSION), ("resource", self.0.resource())];
         match choice {
@@ -48,6 +37,7 @@ impl AppService {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::endpoint::Endpoint;
     use crate::stand_in::Act;
     use crate::stand_in::Server;
     use crate::stand_in::answer;
@@ -59,7 +49,8 @@ mod tests {
 
     async fn asked(server: &Server, choice: &Choice) -> Result<Token, Reason> {
         let url = format!("http://{}/msi/token", server.address());
-        let source = AppService::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE).unwrap();
+        let source =
+            AppService(TokenService::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE).unwrap());
         source.ask(choice, &SecretBytes::new(b"header-1".to_vec())).await
     }
 

@@ -7,14 +7,12 @@
 use crate::http::Answer;
 use crate::http::Key;
 use crate::identity::arc_key;
-use crate::identity::endpoint::Endpoint;
 use crate::identity::imds::refused;
 use crate::identity::no_token::Reason;
 use crate::identity::token::NoSense;
 use crate::identity::token::Token;
 use crate::identity::token_service::Heard;
 use crate::identity::token_service::TokenService;
-use crate::tls::BadRoots;
 
 /// Where the agent is unless it says otherwise.
 pub(crate) const ADDRESS: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
@@ -22,18 +20,9 @@ const API_VERSION: &str = "2020-06-01";
 
 /// The agent, asked for tokens for one resource.
 #[derive(Clone, Debug)]
-pub(crate) struct AzureArc(TokenService);
+pub(crate) struct AzureArc(pub(crate) TokenService);
 
 impl AzureArc {
-    /// The agent at `endpoint`; over TLS with the roots in `ca_pem`, if given.
-    pub(crate) fn new(
-        endpoint: &Endpoint,
-        ca_pem: Option<&[u8]>,
-        resource: &str,
-    ) -> Result<Self, BadRoots> {
-        TokenService::new(endpoint, ca_pem, resource).map(Self)
-    }
-
     pub(crate) async fn ask(&self) -> Result<Token, Reason> {
         let first = self.question(None).await?;
         match first.answer.status {
@@ -72,6 +61,7 @@ const SCHEME: &str = "Basic realm=";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::endpoint::Endpoint;
     use crate::stand_in::Act;
     use crate::stand_in::Server;
     use crate::stand_in::answer;
@@ -79,8 +69,8 @@ mod tests {
     const RESOURCE: &str = "https://vault.azure.net";
     async fn asked(server: &Server) -> Result<Token, Reason> {
         let url = format!("http://{}/metadata/identity/oauth2/token", server.address());
-        let source = AzureArc::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE);
-        source.unwrap().ask().await
+        let source = TokenService::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE);
+        AzureArc(source.unwrap()).ask().await
     }
 
     fn challenge(line: &str) -> Act {

@@ -3,29 +3,18 @@
 
 use crate::http::Key;
 use crate::identity::choice::Choice;
-use crate::identity::endpoint::Endpoint;
 use crate::identity::no_token::Reason;
 use crate::identity::token::Token;
 use crate::identity::token_service::TokenService;
 use crate::model::secret::SecretBytes;
-use crate::tls::BadRoots;
 
 const API_VERSION: &str = "2017-09-01";
 
 /// Azure ML, asked for tokens for one resource.
 #[derive(Clone, Debug)]
-pub(crate) struct AzureMl(TokenService);
+pub(crate) struct AzureMl(pub(crate) TokenService);
 
 impl AzureMl {
-    /// The service at `endpoint`; over TLS with the roots in `ca_pem`, if given.
-    pub(crate) fn new(
-        endpoint: &Endpoint,
-        ca_pem: Option<&[u8]>,
-        resource: &str,
-    ) -> Result<Self, BadRoots> {
-        TokenService::new(endpoint, ca_pem, resource).map(Self)
-    }
-
     pub(crate) async fn ask(&self, choice: &Choice, secret: &SecretBytes) -> Result<Token, Reason> {
         let mut query = vec![("api-version", API_VERSION), ("resource", self.0.resource())];
         if let Choice::ClientId(id) = choice {
@@ -45,6 +34,7 @@ impl AzureMl {
 mod tests {
     use super::*;
     use crate::clock;
+    use crate::identity::endpoint::Endpoint;
     use crate::stand_in::Act;
     use crate::stand_in::Server;
     use crate::stand_in::answer;
@@ -53,7 +43,8 @@ mod tests {
     const ME: &str = "0f0e0d0c-1111-2222-3333-444455556666";
     async fn asked(server: &Server, choice: &Choice) -> Result<Token, Reason> {
         let url = format!("http://{}/", server.address());
-        let source = AzureMl::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE).unwrap();
+        let source =
+            AzureMl(TokenService::new(&Endpoint::parse(&url).unwrap(), None, RESOURCE).unwrap());
         source.ask(choice, &SecretBytes::new(b"secret-1".to_vec())).await
     }
 

@@ -17,7 +17,6 @@ use crate::identity::no_token::Reason;
 use crate::identity::token::Token;
 use crate::identity::token_service::TokenService;
 use crate::json;
-use crate::tls::BadRoots;
 
 const ADDRESS: &str = "http://169.254.169.254";
 const PATH: &str = "/metadata/identity/oauth2/token";
@@ -28,7 +27,7 @@ const API_VERSION: &str = "2018-02-01";
 
 /// The metadata service, asked for tokens for one resource.
 #[derive(Clone, Debug)]
-pub(crate) struct Imds(TokenService);
+pub(crate) struct Imds(pub(crate) TokenService);
 
 /// Where the service always is, or is said to be by `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
 pub(crate) fn endpoint(host: Option<&str>) -> Result<Endpoint, EndpointError> {
@@ -45,15 +44,6 @@ pub async fn answers(endpoint: &Endpoint) -> bool {
 }
 
 impl Imds {
-    /// The service at `endpoint`; over TLS with the roots in `ca_pem`, if given.
-    pub(crate) fn new(
-        endpoint: &Endpoint,
-        ca_pem: Option<&[u8]>,
-        resource: &str,
-    ) -> Result<Self, BadRoots> {
-        TokenService::new(endpoint, ca_pem, resource).map(Self)
-    }
-
     pub(crate) async fn ask(&self, choice: &Choice) -> Result<Token, Reason> {
         let mut query = vec![("api-version", API_VERSION), ("resource", self.0.resource())];
         match choice {
@@ -114,7 +104,7 @@ mod tests {
 
     fn at(server: &Server) -> Imds {
         let host = format!("http://{}", server.address());
-        Imds::new(&endpoint(Some(&host)).unwrap(), None, RESOURCE).unwrap()
+        Imds(TokenService::new(&endpoint(Some(&host)).unwrap(), None, RESOURCE).unwrap())
     }
 
     #[tokio::test]

@@ -3,15 +3,12 @@
 //! Its certificate is its own and nobody vouches for it: the one whose thumbprint the environment
 //! names is accepted, and no other.
 
-use serde::Deserialize;
-
 use crate::http::Client;
 use crate::http::Key;
 use crate::identity::endpoint::Endpoint;
 use crate::identity::no_token::Reason;
 use crate::identity::token::Token;
 use crate::identity::token_service::TokenService;
-use crate::json;
 use crate::model::secret::SecretBytes;
 use crate::tls::BadRoots;
 use crate::tls::Thumbprint;
@@ -21,16 +18,6 @@ const API_VERSION: &str = "2019-07-01-preview";
 /// A cluster, asked for tokens for one resource.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceFabric(TokenService);
-
-#[derive(Deserialize)]
-struct Refusal {
-    error: Code,
-}
-
-#[derive(Deserialize)]
-struct Code {
-    code: String,
-}
 
 impl ServiceFabric {
     /// The cluster at `endpoint`, if it shows the certificate with that thumbprint.
@@ -49,8 +36,7 @@ impl ServiceFabric {
         if heard.answer.status == 200 {
             return self.0.token(&heard);
         }
-        let refusal: Option<Refusal> = json::object(heard.answer.body.expose());
-        let code = refusal.map(|refusal| refusal.error.code);
+        let code = heard.nested_code();
         match (heard.answer.status, code.as_deref()) {
             (404, _) | (_, Some("ManagedIdentityNotFound")) => Err(Reason::NoIdentity),
             (status, _) => Err(Reason::of(status, code)),

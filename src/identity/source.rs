@@ -29,6 +29,7 @@ use crate::identity::service_principal::ServicePrincipal;
 use crate::identity::taken::Origin;
 use crate::identity::taken::Taken;
 use crate::identity::token::Token;
+use crate::identity::token_service::TokenService;
 use crate::identity::workload::Workload;
 use crate::model::secret::SecretBytes;
 use crate::tls::BadRoots;
@@ -167,24 +168,21 @@ impl Speaker {
         let Terms { resource, authority, ca_pem, .. } = *terms;
         // One without its secret, where one belongs, asks without and hears no.
         let secret = || taken.secret.clone().unwrap_or_else(|| Arc::new(SecretBytes::new(vec![])));
+        let service = |endpoint| TokenService::new(endpoint, ca_pem, resource);
         let outside = || Client::outside(ca_pem, terms.proxy);
         // What makes an address and fits a certificate was seen to by whoever mounted.
         let odd = || BadRoots::new("the identity cannot be reached or read");
         Ok(match &taken.origin {
             Origin::AppService(endpoint) => {
-                Self::AppService(AppService::new(endpoint, ca_pem, resource)?, secret())
+                Self::AppService(AppService(service(endpoint)?), secret())
             }
             Origin::ServiceFabric(endpoint, thumbprint) => {
                 Self::ServiceFabric(ServiceFabric::new(endpoint, *thumbprint, resource)?, secret())
             }
-            Origin::AzureMl(endpoint) => {
-                Self::AzureMl(AzureMl::new(endpoint, ca_pem, resource)?, secret())
-            }
-            Origin::CloudShell(endpoint) => {
-                Self::CloudShell(CloudShell::new(endpoint, ca_pem, resource)?)
-            }
-            Origin::Arc(endpoint) => Self::Arc(AzureArc::new(endpoint, ca_pem, resource)?),
-            Origin::Imds(endpoint) => Self::Imds(Imds::new(endpoint, ca_pem, resource)?),
+            Origin::AzureMl(endpoint) => Self::AzureMl(AzureMl(service(endpoint)?), secret()),
+            Origin::CloudShell(endpoint) => Self::CloudShell(CloudShell(service(endpoint)?)),
+            Origin::Arc(endpoint) => Self::Arc(AzureArc(service(endpoint)?)),
+            Origin::Imds(endpoint) => Self::Imds(Imds(service(endpoint)?)),
             Origin::ServicePrincipal(Principal { tenant, client_id, means }) => {
                 let entra = Entra::new(outside()?, authority, tenant, client_id, resource);
                 let principal =

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use url::Url;
 
 use crate::clock;
@@ -13,6 +14,7 @@ use crate::http::Request;
 use crate::identity::endpoint::Endpoint;
 use crate::identity::no_token::Reason;
 use crate::identity::token::Token;
+use crate::json;
 use crate::model::moment::Moment;
 use crate::model::secret::SecretBytes;
 use crate::tls::BadRoots;
@@ -93,6 +95,25 @@ impl TokenService {
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
         Token::read(heard.answer.body.expose(), &self.resource, heard.asked, date)
             .map_err(Reason::Nonsense)
+    }
+}
+
+/// What a service says instead of a token, where its codes are nested.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Code,
+}
+
+#[derive(Deserialize)]
+struct Code {
+    code: String,
+}
+
+impl Heard {
+    /// The code in an answer whose codes are nested: `{"error":{"code":...}}`.
+    pub(crate) fn nested_code(&self) -> Option<String> {
+        let refusal: Option<Refusal> = json::object(self.answer.body.expose());
+        refusal.map(|refusal| refusal.error.code)
     }
 }
 
