@@ -117,6 +117,8 @@ fn the_table_of_options_is_the_programs() {
     let (before, rest) = readme.split_once(BEGIN).unwrap();
     let (kept, after) = rest.split_once(END).unwrap();
     let table = table_of_options();
+    let headings = table.lines().filter(|line| line.ends_with("| default | |"));
+    assert_eq!(headings.count(), 4, "each group of options stands together");
     if std::env::var_os("UPDATE").is_some() {
         fs::write("README.md", format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
         return;
