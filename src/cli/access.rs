@@ -175,11 +175,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 fn complain(error: &impl ToString, hint: Option<&str>) -> Complaint {
-    let complaint = Complaint::usage(error.to_string());
-    match hint {
-        Some(hint) => complaint.hint(hint),
-        None => complaint,
-    }
+    Complaint { hint: hint.map(ToOwned::to_owned), ..Complaint::usage(error.to_string()) }
 }
 
 /// What mount.fuse(8) has before the source in the old way of writing it.

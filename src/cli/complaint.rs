@@ -5,6 +5,7 @@ use std::io;
 use std::io::Write;
 
 use crate::cli::settings::Place;
+use crate::cli::values::Wrong;
 use crate::log::one_line;
 use crate::supervisor::mount::Failed;
 use crate::tls::BadRoots;
@@ -29,6 +30,12 @@ impl Complaint {
     /// Something that was typed cannot be.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
+    }
+
+    /// Something that was typed cannot be, for this reason.
+    #[must_use]
+    pub fn wrong(what: impl fmt::Display, wrong: Wrong) -> Self {
+        Self { hint: wrong.hint, ..Self::usage(format!("{what}: {}", wrong.why)) }
     }
 
     /// The same, with what to do about it.

@@ -4,6 +4,8 @@
 //! name, and none of them is looked at again. Nobody is asked anything across the network, but
 //! for the names of users and groups, and for the vault where a tag of the machine names it.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -112,29 +114,14 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
     let mut settings = file.settings;
     settings.append(order.settings.clone());
     let settings = &settings;
-    let mut here = here.clone();
-    let is_auto = settings.text(Key::Identity) == Some("auto");
-    let is_roots = own.uid == 0 && settings.given(Key::RunAs).is_none();
-    if is_auto && (order.fake || is_roots) {
-        // Root's worker is nobody who could have logged in.
-        here.azure_cli = None;
-    }
-    // A mount that is only faked asks nobody, not even for its name.
-    let is_looked_up = order.vault.starts_with(access::TAG);
-    let vault = if order.fake && is_looked_up { "faked" } else { &order.vault };
-    let to_vault =
-        |vault, settings: &Settings| Access::to_vault(vault, settings, &here).map_err(as_mount);
-    let mut access = to_vault(vault, settings).map_err(|complaint| {
-        // Where it is written is found out by trying without; nobody is asked for that.
-        let vault = if is_looked_up { "faked" } else { vault };
-        settings.located(complaint, |others| to_vault(vault, others).err())
-    })?;
+    let mut access = access_to(&order.vault, order.fake, settings, own, here)?;
     let policy = policy(settings)?;
     let view = view(settings, &file.tables, own, &policy)?;
     let run_as = run_as(settings, own, &policy)?;
     if let Origin::AzureCli(program) = &mut access.identity.origin
         && own.uid == 0
     {
+        // Who logged in, and where, is that user's.
         program.home = home(run_as, &policy)?;
         program.config = None;
     }
@@ -142,10 +129,7 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
     let allow_other = settings.count(Key::AllowOther) > 0;
     let log = log(settings, foreground)?;
     let labels = labels(settings, own)?;
-    let mut warnings = warnings(&view, allow_other, own);
-    if !labels.is_empty() && !selinux::is_on() {
-        warnings.push(("SELinux is off, and no label is given to anything".to_owned(), None));
-    }
+    let mut warnings = warnings(&view, allow_other, own, &labels);
     if allow_other {
         warnings.extend(file_tables::shut_out(&file.tables, &view, policy.open_timeout));
     }
@@ -164,12 +148,40 @@ pub fn mount(order: &Mount, here: &Surroundings) -> Result<Wanted, Complaint> {
             access,
             policy,
             view,
-            check: settings.parsed(Key::Check, check)?.unwrap_or(Check::On),
+            check: settings.one_of(Key::Check, &CHECKS)?.unwrap_or(Check::On),
             prefetch: settings.parsed(Key::Prefetch, prefetch)?.unwrap_or(Prefetch::No),
-            audit_may_fail: settings.parsed(Key::AuditFailure, audit_failure)?.unwrap_or_default(),
+            audit_may_fail: settings
+                .one_of(Key::AuditFailure, &AUDIT_MAY_FAIL)?
+                .unwrap_or_default(),
             log: None,
             verbosity: settings.verbosity(),
         },
+    })
+}
+
+/// The vault that was typed, and who will ask it.
+fn access_to(
+    typed: &str,
+    fake: bool,
+    settings: &Settings,
+    own: Account,
+    here: &Surroundings,
+) -> Result<Access, Complaint> {
+    let mut here = here.clone();
+    let is_auto = settings.text(Key::Identity) == Some("auto");
+    let is_roots = own.uid == 0 && settings.given(Key::RunAs).is_none();
+    if is_auto && (fake || is_roots) {
+        // Root's worker is nobody who could have logged in.
+        here.azure_cli = None;
+    }
+    let to_vault =
+        |vault, settings: &Settings| Access::to_vault(vault, settings, &here).map_err(as_mount);
+    // A mount that is only faked asks nobody, not even for its name.
+    let unasked = if typed.starts_with(access::TAG) { "faked" } else { typed };
+    let vault = if fake { unasked } else { typed };
+    to_vault(vault, settings).map_err(|complaint| {
+        // Where it is written is found out by trying without; nobody is asked for that.
+        settings.located(complaint, |others| to_vault(unasked, others).err())
     })
 }
 
@@ -191,7 +203,7 @@ fn policy(settings: &Settings) -> Result<Policy, Complaint> {
         keep: settings.duration(Key::Keep)?,
         confirm: settings.duration(Key::Confirm)?,
         enforce_dates: settings.count(Key::EnforceDates) > 0,
-        firewall_is_outage: settings.parsed(Key::OnFirewall, on_firewall)?.unwrap_or_default(),
+        firewall_is_outage: settings.one_of(Key::OnFirewall, &IS_OUTAGE)?.unwrap_or_default(),
     };
     if policy.stale < policy.refresh {
         let (stale, refresh) = (values::spell(policy.stale), values::spell(policy.refresh));
@@ -256,21 +268,10 @@ fn audit(text: &str) -> Result<Option<Records>, Wrong> {
         "off" => Ok(None),
         "journal" => Ok(Some(Records::Journal)),
         // The supervisor, which opens it, is in no directory of anybody's.
-        _ if text.contains('/') => match std::path::absolute(text) {
+        _ => match std::path::absolute(file(text, "audit= takes off, journal")?) {
             Ok(path) => Ok(Some(Records::File(path))),
             Err(error) => Err(Wrong::new(reason(&error))),
         },
-        _ => Err(Wrong::new("there is no such choice").hint(format!(
-            "audit= takes off, journal or the path of a file: ./{text} for one in this directory"
-        ))),
-    }
-}
-
-fn audit_failure(text: &str) -> Result<bool, Wrong> {
-    match text {
-        "deny" => Ok(false),
-        "allow" => Ok(true),
-        _ => Err(Wrong::new("there is no such choice").hint("audit-failure= takes deny or allow")),
     }
 }
 
@@ -286,14 +287,6 @@ fn labels(settings: &Settings, own: Account) -> Result<Vec<String>, Complaint> {
         labels.extend(label.map(|label| format!("{}=\"{label}\"", opt.name)));
     }
     Ok(labels)
-}
-
-fn on_firewall(text: &str) -> Result<bool, Wrong> {
-    match text {
-        "deny" => Ok(false),
-        "stale" => Ok(true),
-        _ => Err(Wrong::new("there is no such choice").hint("on-firewall= takes deny or stale")),
-    }
 }
 
 fn prefetch(text: &str) -> Result<Prefetch, Wrong> {
@@ -317,29 +310,31 @@ fn home(run_as: Option<Account>, policy: &Policy) -> Result<String, Complaint> {
     Ok(home)
 }
 
-fn check(text: &str) -> Result<Check, Wrong> {
-    match text {
-        "on" => Ok(Check::On),
-        "off" => Ok(Check::Off),
-        "strict" => Ok(Check::Strict),
-        _ => Err(Wrong::new("there is no such choice").hint("check= takes on, off or strict")),
-    }
-}
-
 fn log(settings: &Settings, foreground: bool) -> Result<Destination, Complaint> {
     let chosen = settings.parsed(Key::Log, |text| match text {
         "journal" => Ok(Destination::Journal),
         "stderr" => Ok(Destination::Stderr),
-        _ if text.contains('/') => Ok(Destination::File(text.into())),
-        _ => Err(Wrong::new("there is no such choice").hint(format!(
-            "log= takes journal, stderr or the path of a file: ./{text} for one in this directory"
-        ))),
+        _ => file(text, "log= takes journal, stderr").map(Destination::File),
     })?;
     let default = if foreground { Destination::Stderr } else { Destination::System };
     Ok(chosen.unwrap_or(default))
 }
 
-fn warnings(view: &View, allow_other: bool, own: Account) -> Vec<(String, Option<String>)> {
+/// A path that is typed where words are taken as well, and so is told from one by its slash.
+fn file(text: &str, words: &str) -> Result<PathBuf, Wrong> {
+    if text.contains('/') {
+        return Ok(PathBuf::from(text));
+    }
+    Err(Wrong::new("there is no such choice")
+        .hint(format!("{words} or the path of a file: ./{text} for one in this directory")))
+}
+
+fn warnings(
+    view: &View,
+    allow_other: bool,
+    own: Account,
+    labels: &[String],
+) -> Vec<(String, Option<String>)> {
     let mut warnings = vec![];
     let (group, others) = (0o070, 0o007);
     let opens = |uid, gid, mode| uid != 0 || gid != 0 || mode & (group | others) != 0;
@@ -361,5 +356,13 @@ fn warnings(view: &View, allow_other: bool, own: Account) -> Vec<(String, Option
             ));
         }
     }
+    if !labels.is_empty() && !selinux::is_on() {
+        warnings.push(("SELinux is off, and no label is given to anything".to_owned(), None));
+    }
     warnings
 }
+
+const CHECKS: [(&str, Check); 3] =
+    [("on", Check::On), ("off", Check::Off), ("strict", Check::Strict)];
+const AUDIT_MAY_FAIL: [(&str, bool); 2] = [("deny", false), ("allow", true)];
+const IS_OUTAGE: [(&str, bool); 2] = [("deny", false), ("stale", true)];

@@ -203,12 +203,7 @@ impl Reader<'_> {
     }
 
     fn wrong(&self, name: &str, key: &Spanned<DeString<'_>>, wrong: Wrong) -> Complaint {
-        let complaint = Complaint::usage(format!("{name}: {}", wrong.why));
-        let complaint = match wrong.hint {
-            Some(hint) => complaint.hint(hint),
-            None => complaint,
-        };
-        complaint.at(Some(&self.place(key)))
+        Complaint::wrong(name, wrong).at(Some(&self.place(key)))
     }
 
     fn place<T>(&self, written: &Spanned<T>) -> Place {

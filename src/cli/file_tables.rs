@@ -89,12 +89,8 @@ fn parsed<T>(
     parse: impl FnOnce(&str) -> Result<T, Wrong>,
 ) -> Result<T, Complaint> {
     parse(&word.text).map_err(|wrong| {
-        let complaint = Complaint::usage(format!("[[file]] {key}={}: {}", word.text, wrong.why));
-        let complaint = match wrong.hint {
-            Some(hint) => complaint.hint(hint),
-            None => complaint,
-        };
-        complaint.at(Some(&word.place))
+        let what = format_args!("[[file]] {key}={}", word.text);
+        Complaint::wrong(what, wrong).at(Some(&word.place))
     })
 }
 

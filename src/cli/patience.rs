@@ -71,11 +71,7 @@ pub async fn until<T, F: Future<Output = Result<T, Problem>>>(
 /// What a problem is to a person, and which exit code.
 #[must_use]
 pub fn complain(problem: &Problem) -> Complaint {
-    let complaint = Complaint::new(exit(problem), problem.to_string());
-    match problem.hint() {
-        Some(hint) => complaint.hint(hint),
-        None => complaint,
-    }
+    Complaint { hint: problem.hint(), ..Complaint::new(exit(problem), problem.to_string()) }
 }
 
 fn exit(problem: &Problem) -> Exit {

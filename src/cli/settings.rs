@@ -104,6 +104,12 @@ impl Settings {
         parse(text).map(Some).map_err(|wrong| complain(key, text, wrong).at(self.place(key)))
     }
 
+    /// The value of an option that takes one of these words, as what the word stands for.
+    pub fn one_of<T: Copy>(&self, key: Key, words: &[(&str, T)]) -> Result<Option<T>, Complaint> {
+        let name = Opt::row(key).map_or("", |opt| opt.name);
+        self.parsed(key, |text| values::one_of(name, text, words))
+    }
+
     /// The value of an option that is a duration; zero for any other option.
     pub fn duration(&self, key: Key) -> Result<Duration, Complaint> {
         let Some(Kind::Duration(least, most)) = Opt::row(key).map(|opt| opt.kind) else {
@@ -152,11 +158,7 @@ impl Settings {
 #[must_use]
 pub fn complain(key: Key, text: &str, wrong: Wrong) -> Complaint {
     let name = Opt::row(key).map_or("", |opt| opt.name);
-    let complaint = Complaint::usage(format!("{name}={text}: {}", wrong.why));
-    match wrong.hint {
-        Some(hint) => complaint.hint(hint),
-        None => complaint,
-    }
+    Complaint::wrong(format_args!("{name}={text}"), wrong)
 }
 
 #[cfg(test)]

@@ -70,6 +70,17 @@ pub fn spell(span: Duration) -> String {
     )
 }
 
+/// One of some words, as what it stands for. `option` takes no other.
+pub fn one_of<T: Copy>(option: &str, text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+    if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*meant);
+    }
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let (last, others) = words.split_last().map_or(("", &[][..]), |(last, rest)| (*last, rest));
+    Err(Wrong::new("there is no such choice")
+        .hint(format!("{option}= takes {} or {last}", others.join(", "))))
+}
+
 /// A number of bytes: a whole number and one of K, M and G, from `least` to `most`.
 pub fn size(text: &str, least: u64, most: u64) -> Result<u64, Wrong> {
     let (number, unit) = number_and_unit(text);
