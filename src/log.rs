@@ -19,6 +19,7 @@ use rustix::fs::CWD;
 use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::net::SendFlags;
 use serde::Deserialize;
 use serde::Serialize;
@@ -94,8 +95,6 @@ pub struct Sink {
 
 impl Sink {
     /// Opens the way to a destination; `None` if it is the system's and there is none.
-    ///
-    /// A file is made with mode 0600 and never reached through a symbolic link of its name.
     pub fn open(destination: &Destination) -> io::Result<Option<Self>> {
         match destination {
             Destination::Journal => Self::socket(Format::Journal, JOURNAL).map(Some),
@@ -106,17 +105,7 @@ impl Sink {
                 let out = io::stderr().as_fd().try_clone_to_owned()?;
                 Ok(Some(Self::inherited(Format::Plain, out)))
             }
-            Destination::File(path) => {
-                let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
-                // A FIFO without a reader would block; so it is an error.
-                let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-                let out = rustix::fs::openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?;
-                let kind = FileType::from_raw_mode(rustix::fs::fstat(&out)?.st_mode);
-                if kind != FileType::RegularFile {
-                    return Err(io::Error::other("not a regular file"));
-                }
-                Ok(Some(Self::inherited(Format::Dated, out)))
-            }
+            Destination::File(path) => Ok(Some(Self::inherited(Format::Dated, append_to(path)?))),
         }
     }
 
@@ -169,6 +158,23 @@ impl Sink {
             Format::Plain | Format::Dated => rustix::io::write(&self.out, text.as_bytes()),
         };
     }
+}
+
+/// Opens a file to append to. It is made with mode 0600 if it is not there, and never reached through
+/// a symbolic link of its name; nothing but a regular file will do.
+pub(crate) fn append_to(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
+    // A FIFO without a reader would block; so it is an error.
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let opened = rustix::fs::openat(CWD, path, flags, Mode::RUSR | Mode::WUSR);
+    let out = opened.map_err(|error| match error {
+        Errno::LOOP => io::Error::other("it is a symbolic link"),
+        other => other.into(),
+    })?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&out)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok(out)
 }
 
 /// Begins to say what is at least as grave as `level`. Before, nothing is said; the first call
@@ -226,7 +232,8 @@ fn say(level: Level, id: Option<&str>, message: fmt::Arguments<'_>) {
 
 static LOG: OnceLock<(Sink, Level)> = OnceLock::new();
 
-const JOURNAL: &str = "/run/systemd/journal/socket";
+/// Where the journal listens.
+pub(crate) const JOURNAL: &str = "/run/systemd/journal/socket";
 const SYSLOG: &str = "/dev/log";
 
 /// Syslog's facility `daemon`, in the place where a priority has it.

@@ -7,7 +7,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,17 +16,15 @@ use rustix::event::Timespec;
 use rustix::event::poll;
 use rustix::fs::AtFlags;
 use rustix::fs::CWD;
-use rustix::fs::FileType;
-use rustix::fs::Mode;
-use rustix::fs::OFlags;
 use rustix::fs::Stat;
 use rustix::fs::fstat;
-use rustix::fs::openat;
 use rustix::fs::statat;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use serde::Deserialize;
 use serde::Serialize;
+
+use crate::log;
 
 /// Where lines are to go.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -64,17 +61,17 @@ pub(crate) struct File {
 }
 
 impl Sink {
-    /// Opens the way. A file is made with mode 0600; neither a link nor anything but a file will do.
+    /// Opens the way.
     pub(crate) fn open(destination: &Destination) -> io::Result<Self> {
         match destination {
             Destination::Journal => {
                 let socket = UnixDatagram::unbound()?;
-                socket.connect(JOURNAL)?;
+                socket.connect(log::JOURNAL)?;
                 socket.set_nonblocking(true)?;
                 Ok(Self::Journal(socket.into()))
             }
             Destination::File(path) => {
-                let out = open(path)?;
+                let out = log::append_to(path)?;
                 Ok(Self::File(File { path: path.clone(), out, torn: false }))
             }
         }
@@ -95,7 +92,7 @@ impl Sink {
 impl File {
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.is_gone() {
-            self.out = open(&self.path)?;
+            self.out = log::append_to(&self.path)?;
             self.torn = false;
         }
         let start: &[u8] = if self.torn { b"\n" } else { b"" };
@@ -121,20 +118,6 @@ impl File {
     }
 }
 
-fn open(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
-    // A FIFO without a reader would block; so it is an error.
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let out = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error {
-        Errno::LOOP => io::Error::other("it is a symbolic link"),
-        other => other.into(),
-    })?;
-    if FileType::from_raw_mode(fstat(&out)?.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    Ok(out)
-}
-
 fn send(socket: &OwnedFd, datagram: &[u8], patience: Duration) -> io::Result<()> {
     match rustix::net::send(socket, datagram, SendFlags::NOSIGNAL) {
         Err(Errno::AGAIN) => {
@@ -150,8 +133,6 @@ fn send(socket: &OwnedFd, datagram: &[u8], patience: Duration) -> io::Result<()>
     }
     Ok(())
 }
-
-const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// What the journal is told of each line beside the line itself.
 const HEAD: &str = "PRIORITY=6\nSYSLOG_IDENTIFIER=akvfs-audit\n\
