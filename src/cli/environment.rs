@@ -80,7 +80,7 @@ fn azure_cli() -> Result<Option<Program>, Complaint> {
 
 fn text(name: &str) -> Result<Option<String>, Complaint> {
     let text = variable(name).map(OsString::into_string).transpose();
-    text.map_err(|_| Complaint::usage(format!("the environment's {name} is not UTF-8")))
+    text.map_err(|_| Complaint::usage(format!("the environment's {name}: not UTF-8")))
 }
 
 fn secret(name: &str) -> Option<Arc<SecretBytes>> {

@@ -42,7 +42,9 @@ pub fn run(order: &Mount) -> Result<(), Complaint> {
     let log = sink.map(Sink::into_descriptor);
     let (here, there) = if wanted.foreground { (log, None) } else { (None, log) };
     let launch = Launch {
-        brief: brief.map_err(|error| Complaint::new(Exit::System, reason(&error)))?,
+        brief: brief.map_err(|error| {
+            Complaint::new(Exit::System, format!("cannot start: {}", reason(&error)))
+        })?,
         plan: Plan {
             source: wanted.source,
             directory: order.directory.clone(),

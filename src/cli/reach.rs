@@ -17,6 +17,7 @@ use crate::cli::complaint::reason;
 use crate::cli::environment::control_of;
 use crate::cli::owner::Account;
 use crate::control::client::Client;
+use crate::control::protocol;
 use crate::control::protocol::Request;
 use crate::model::name::SecretName;
 use crate::supervisor::door;
@@ -44,8 +45,9 @@ pub fn find(directory: &Path, control: Option<&Path>) -> Result<Target, Complain
 
 /// All mounts that whoever runs this may ask about, each once.
 pub fn all(control: Option<&Path>) -> Result<Vec<Target>, Complaint> {
-    let table = Table::read();
-    let table = table.map_err(|error| Complaint::new(Exit::System, reason(&error)))?;
+    let table = Table::read().map_err(|error| {
+        Complaint::new(Exit::System, format!("the table of mounts: {}", reason(&error)))
+    })?;
     let own = Account::own().uid;
     let mut found: Vec<Mount> = Vec::new();
     for mount in table.akvfs() {
@@ -138,6 +140,13 @@ impl Target {
         }
     }
 
+    /// What to tell of an answer that is none.
+    #[must_use]
+    pub fn refused(&self, why: &protocol::Complaint) -> Complaint {
+        let directory = self.directory().display();
+        Complaint::new(Exit::Unreachable, format!("{directory}: {}", why.message))
+    }
+
     /// What to tell of an attempt to ask that failed.
     #[must_use]
     pub fn complain(&self, error: &io::Error) -> Complaint {
@@ -145,7 +154,7 @@ impl Target {
         let fail = |exit, why: &str| Complaint::new(exit, format!("{directory}: {why}"));
         match self.silence(error) {
             Silence::Denied => fail(Exit::System, "only root and the user who mounted may ask"),
-            Silence::TooMuch => Complaint::usage(error.to_string()),
+            Silence::TooMuch => fail(Exit::Usage, "more names than can be asked about at once"),
             Silence::Dead => fail(Exit::System, "nobody serves this mount any more")
                 .hint(format!("akvfs unmount {directory}")),
             Silence::NoSocket => fail(Exit::System, "this mount has no control socket")

@@ -28,7 +28,7 @@ pub fn run(order: &Refresh) -> Result<(), Complaint> {
     let mut told = Told { names: HashSet::new(), broken: None };
     let since = clock::awake();
     loop {
-        let error = match target.ask(&request).and_then(|client| hear(client, &mut told)) {
+        let error = match target.ask(&request).and_then(|client| hear(&target, client, &mut told)) {
             Ok(Heard::All) => return told.broken.map_or(Ok(()), Err),
             Ok(Heard::Complaint(complaint)) => return Err(complaint),
             // The worker is not there, or died meanwhile: the next one knows what this one knew.
@@ -56,7 +56,7 @@ enum Heard {
     Complaint(Complaint),
 }
 
-fn hear(mut client: Client, told: &mut Told) -> std::io::Result<Heard> {
+fn hear(target: &Target, mut client: Client, told: &mut Told) -> std::io::Result<Heard> {
     let mut patience = PATIENCE;
     while let Some(line) = client.next(Some(patience))? {
         match line {
@@ -77,8 +77,7 @@ fn hear(mut client: Client, told: &mut Told) -> std::io::Result<Heard> {
             Line::List(_) => {}
             Line::Done => return Ok(Heard::All),
             Line::Error(error) => {
-                let complaint = Complaint::new(Exit::Unreachable, error.message);
-                return Ok(Heard::Complaint(complaint));
+                return Ok(Heard::Complaint(target.refused(&error)));
             }
             Line::Mount(mount) => {
                 let why = mount.error.unwrap_or_else(|| "it starts".to_owned());

@@ -65,8 +65,7 @@ fn ask(target: &Target) -> Result<Mount, Complaint> {
                 return Ok(*mount);
             }
             Ok(Some(Line::Error(error))) => {
-                let message = format!("{}: {}", target.directory().display(), error.message);
-                return Err(Complaint::new(Exit::Unreachable, message));
+                return Err(target.refused(&error));
             }
             Ok(_) if passed >= PATIENCE => return Ok(unheard(target, Serving::Silent)),
             Ok(_) => {}

@@ -56,7 +56,7 @@ fn listen(target: &Target, request: &Request, news: &News) -> Result<(), Complai
     let mut known = HashMap::new();
     let mut alone = None;
     loop {
-        let heard = target.ask(request).and_then(|client| hear(client, &mut known, news));
+        let heard = target.ask(request).and_then(|client| hear(target, client, &mut known, news));
         match heard {
             Ok(Some(complaint)) => return Err(complaint),
             _ if !target.is_mounted() => return Ok(()),
@@ -77,6 +77,7 @@ fn listen(target: &Target, request: &Request, news: &News) -> Result<(), Complai
 
 /// Hears one worker, until it goes away or complains.
 fn hear(
+    target: &Target,
     mut client: Client,
     known: &mut HashMap<String, Seen>,
     news: &News,
@@ -91,7 +92,7 @@ fn hear(
                 }
             }
             Line::Error(error) => {
-                return Ok(Some(Complaint::new(Exit::Unreachable, error.message)));
+                return Ok(Some(target.refused(&error)));
             }
             // There is no worker right now.
             Line::Mount(_) | Line::Done | Line::Wait(_) | Line::List(_) => return Ok(None),

@@ -33,10 +33,7 @@ impl Client {
         let mut text = serde_json::to_vec(request)?;
         text.push(b'\n');
         if text.len() > LONGEST_REQUEST {
-            return Err(io::Error::new(
-                ErrorKind::InvalidInput,
-                "more names than can be asked for",
-            ));
+            return Err(ErrorKind::InvalidInput.into());
         }
         let stream = UnixStream::connect(socket)?;
         // A user's socket may be a link to anybody's.

@@ -25,7 +25,7 @@ impl Ending {
             Self::Failed(failed) => Some(failed),
             Self::Unmounted | Self::Left if is_told => None,
             Self::Unmounted => {
-                let message = format!("{directory} was unmounted before it was ready");
+                let message = format!("{directory}: unmounted before it was ready");
                 Some(Failed::new(MOUNT_FAILED, message))
             }
             Self::Left | Self::GivenUp => {

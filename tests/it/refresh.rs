@@ -299,7 +299,17 @@ fn what_cannot_be_is_an_error_and_nobody_is_asked() {
         assert_eq!(said, "akvfs: /no/such/place: No such file or directory\n");
     }
     assert_eq!(fails(&["refresh", &at, "ftpadmin"], 3), "akvfs: ftpadmin: missing\n");
-    assert!(fails(&["watch", &at, "ftpadmin"], 5).contains("secrets= does not show ftpadmin"));
+    assert_eq!(
+        fails(&["watch", &at, "ftpadmin"], 5),
+        format!("akvfs: {at}: secrets= does not show ftpadmin\n")
+    );
+    let crowd: Vec<String> = (0..1000).map(|number| format!("{number:0>100}")).collect();
+    let crowd: Vec<&str> =
+        ["refresh", &at].into_iter().chain(crowd.iter().map(|it| &**it)).collect();
+    assert_eq!(
+        fails(&crowd, 1),
+        format!("akvfs: {at}: more names than can be asked about at once\n")
+    );
     assert_eq!(world.emulator.requests().len(), 0);
     world.kill_all();
     for command in ["refresh", "watch"] {
