@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::cli::own_cloud;
 use crate::clock;
 use crate::http::Client;
 use crate::http::Proxy;
@@ -126,7 +125,7 @@ impl InVault {
             return self.fallback.ok_or_else(|| self.no(&NO_CLOUD, None, false));
         };
         match machine.environment().await {
-            Ok(name) => own_cloud::own(&name).ok_or_else(|| self.no(&NO_CLOUD, None, false)),
+            Ok(name) => Cloud::of_environment(&name).ok_or_else(|| self.no(&NO_CLOUD, None, false)),
             Err(_) => Err(self.no(
                 &"the metadata service does not say in which cloud this is",
                 None,

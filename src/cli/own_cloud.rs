@@ -47,14 +47,8 @@ async fn look(machine: &Machine, name: &str, deadline: Moment) -> Result<VaultAd
             .hint("tags of a scale set reach its machines when they are updated or made anew")
     })?;
     let cloud = until(deadline, || machine.environment()).await.map_err(failed)?;
-    let cloud = own(&cloud).ok_or_else(|| unknown(&what, &cloud))?;
+    let cloud = Cloud::of_environment(&cloud).ok_or_else(|| unknown(&what, &cloud))?;
     VaultAddress::named(&value, cloud).map_err(|error| no_name(&what, &error))
-}
-
-/// The cloud that a machine is in, by its own name for it.
-#[must_use]
-pub fn own(environment: &str) -> Option<&'static Cloud> {
-    Cloud::of_environment(environment)
 }
 
 /// Asks again while that may help.

@@ -80,9 +80,7 @@ impl Account {
         let gid = found.map_or(uid, |user| user.gid.as_raw());
         Ok(Self { uid, gid })
     }
-}
 
-impl Account {
     /// The user's home.
     pub fn home(self, patience: Duration) -> Result<String, Wrong> {
         let found = within(patience, move || User::from_uid(Uid::from_raw(self.uid)))?;
