@@ -157,8 +157,9 @@ impl Target {
             Silence::TooMuch => fail(Exit::Usage, "more names than can be asked about at once"),
             Silence::Dead => fail(Exit::System, "nobody serves this mount any more")
                 .hint(format!("akvfs unmount {directory}")),
-            Silence::NoSocket => fail(Exit::System, "this mount has no control socket")
-                .hint("a user's mount has one if XDG_RUNTIME_DIR is set when it is mounted"),
+            Silence::NoSocket => fail(Exit::System, "this mount has no control socket").hint(
+                "a user's mount has one in XDG_RUNTIME_DIR, or in /run/user/UID if that is there",
+            ),
             Silence::Late => {
                 let why = format!("its processes do not answer: {}", reason(error));
                 fail(Exit::Unreachable, &why)

@@ -127,6 +127,25 @@ fn the_table_of_options_is_the_programs() {
 }
 
 #[test]
+fn every_variable_that_is_read_is_in_the_manual_and_on_the_page_about_it() {
+    let source = fs::read_to_string("src/cli/environment.rs").unwrap();
+    let manual = fs::read_to_string("packaging/akvfs.1.in").unwrap();
+    let identity = fs::read_to_string("docs/IDENTITY.md").unwrap();
+    let security = fs::read_to_string("docs/SECURITY.md").unwrap();
+    let mut read = 0;
+    for call in ["text(\"", "secret(\""] {
+        for rest in source.split(call).skip(1) {
+            let variable = rest.split('"').next().unwrap();
+            let page = if variable == "XDG_RUNTIME_DIR" { &security } else { &identity };
+            assert!(manual.contains(variable), "the manual does not name {variable}");
+            assert!(page.contains(variable), "no page names {variable}");
+            read += 1;
+        }
+    }
+    assert!(read >= 20, "only {read} variables were found");
+}
+
+#[test]
 fn the_table_of_exit_codes_is_the_programs() {
     let codes = rows("README.md", "<!-- exit codes -->");
     let mut codes: Vec<u8> = codes.iter().map(|row| row[0].parse().unwrap()).collect();
