@@ -78,7 +78,7 @@ impl<W, V: Value> Cache<W, V> {
         let mut names: Vec<(bool, Moment, SecretName)> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.awake && entry.asking.is_none())
+            .filter(|(_, entry)| entry.may_be_asked_early())
             .filter_map(|(name, entry)| {
                 let held = entry.held.as_ref()?;
                 Some((held.settled, held.confirmed, name.clone()))
@@ -128,7 +128,7 @@ impl<W, V: Value> Cache<W, V> {
         let in_use = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.awake && entry.held.is_some() && entry.asking.is_none());
+            .filter(|(_, entry)| entry.may_be_asked_early() && entry.held.is_some());
         let names: Vec<SecretName> = in_use.map(|(name, _)| name.clone()).collect();
         for name in names {
             self.line_up(now, &name);

@@ -210,6 +210,13 @@ impl<W, V> Entry<W, V> {
         self.struck.is_some() || self.rival.is_some()
     }
 
+    /// Whether a request before its time does no harm: the name is in use, none is under way, and no
+    /// second word is waited for, which has its own time.
+    #[must_use]
+    pub const fn may_be_asked_early(&self) -> bool {
+        self.awake && self.asking.is_none() && !self.in_doubt()
+    }
+
     /// Whether nobody has asked for the name for so long.
     #[must_use]
     pub fn unused_for(&self, now: Moment, span: Duration) -> bool {
