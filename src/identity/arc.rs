@@ -50,13 +50,13 @@ impl AzureArc {
 /// The path that the challenge names, which stands there without quotes.
 fn realm(answer: &Answer) -> Option<&str> {
     let mut challenges = answer.header("www-authenticate");
-    let challenge = challenges.next()?.trim();
-    let scheme = challenge.get(..SCHEME.len())?;
-    let is_one = challenges.next().is_none() && scheme.eq_ignore_ascii_case(SCHEME);
-    is_one.then(|| challenge.get(SCHEME.len()..)).flatten()
+    let (scheme, named) = challenges.next()?.trim().split_once(' ')?;
+    let (what, path) = named.split_once('=')?;
+    let is_one = challenges.next().is_none()
+        && scheme.eq_ignore_ascii_case("basic")
+        && what.trim_start().eq_ignore_ascii_case("realm");
+    is_one.then_some(path)
 }
-
-const SCHEME: &str = "Basic realm=";
 
 #[cfg(test)]
 mod tests {
@@ -98,6 +98,19 @@ mod tests {
             assert!(matches!(reason, Reason::Nonsense(_)), "{line}: {reason:?}");
             assert_eq!(server.requests(), 1, "{line}");
             assert_eq!(server.heard()[0].header("authorization"), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn its_challenge_is_understood_however_it_is_spelled() {
+        for line in [
+            "WWW-Authenticate: Basic realm=/var/opt/azcmagent/tokens/none-such.key",
+            "WWW-AUTHENTICATE: basic Realm=/var/opt/azcmagent/tokens/none-such.key",
+            "www-authenticate:   Basic  realm=/var/opt/azcmagent/tokens/none-such.key ",
+        ] {
+            let server = Server::plain(move |_, _| challenge(line)).await;
+            let reason = asked(&server).await.unwrap_err();
+            assert!(matches!(reason, Reason::NoKey(_)), "{line}: {reason:?}");
         }
     }
 

@@ -127,26 +127,33 @@ impl Token {
 }
 
 /// How long the token lives from the moment of the answer. `expires_in` says it outright; without
-/// it the end is taken against the server's own clock, never this machine's.
+/// it the end is taken against the server's own clock, never this machine's. Where the server shows
+/// none, the token is asked for again soon.
 fn life(reply: &Reply<'_>, date: Option<SystemTime>) -> Option<Duration> {
-    let span = match (reply.expires_in, reply.expires_on) {
+    let outright = reply.expires_in.filter(|raw| !bare(raw).is_empty());
+    let span = match (outright, reply.expires_on) {
         (Some(raw), _) => number(raw)?,
         (None, None) => return None,
         (None, Some(raw)) => {
-            let end = number(raw).or_else(|| date::seconds(&bare(raw)));
+            let end = number(raw).or_else(|| date::seconds(&bare(raw)))?;
             let now = date.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok());
-            match (end?, now) {
+            let now = now.and_then(|now| i64::try_from(now.as_secs()).ok());
+            match now.or_else(|| reply.not_before.and_then(number)) {
                 // No end of a token lies so far back: it is a span, and has been seen.
-                (end, _) if end < EARLIEST => end,
-                (end, Some(now)) => end.checked_sub(i64::try_from(now.as_secs()).ok()?)?,
-                (end, None) => end.checked_sub(number(reply.not_before?)?)?,
+                _ if end < EARLIEST => end,
+                Some(now) => end.checked_sub(now)?,
+                None => UNKNOWN,
             }
         }
     };
     Some(Duration::from_secs(u64::try_from(span).unwrap_or(0)))
 }
 
-/// A whole number, bare or in quotes: the services write it both ways.
+/// How many seconds a token is used whose life cannot be told. The services hand out none that
+/// ends sooner.
+const UNKNOWN: i64 = 5 * 60;
+
+/// A whole number of seconds, bare or in quotes: the services write it both ways.
 fn number(raw: &RawValue) -> Option<i64> {
     bare(raw).parse().ok()
 }
@@ -195,6 +202,55 @@ mod tests {
         assert_eq!(token.renew(), Moment::after_boot(Duration::from_secs(3700)));
         let id = token.client_id().unwrap();
         assert_eq!(id.as_str(), "0f0e0d0c-1111-2222-3333-444455556666");
+    }
+
+    fn life_of(fields: &str, date: Option<u64>) -> Option<Duration> {
+        let body = format!(r#"{{"access_token":"t","token_type":"Bearer",{fields}}}"#);
+        let asked = Moment::after_boot(Duration::from_secs(100));
+        let date = date.map(|second| SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+        let token = Token::read(body.as_bytes(), "https://vault.azure.net", asked, date).ok()?;
+        Some(token.expires().since(asked))
+    }
+
+    #[test]
+    fn a_life_is_read_however_it_is_written() {
+        for fields in [
+            r#""expires_in":3600"#,
+            r#""expires_in":"3600""#,
+            r#""expires_in":"","expires_on":1700003600"#,
+            r#""expires_in":null,"expires_on":"1700003600""#,
+            r#""expires_on":3600"#,
+            r#""expires_on":"2023-11-14T23:13:20Z""#,
+        ] {
+            let life = life_of(fields, Some(1_700_000_000));
+            assert_eq!(life, Some(Duration::from_secs(3600)), "{fields}");
+        }
+        for fields in [
+            r#""expires_in":"soon""#,
+            r#""expires_in":[],"expires_on":1700003600"#,
+            r#""expires_in":3600.75"#,
+            r#""expires_in":"3600.0","expires_on":"1700003600""#,
+            r#""expires_on":1700003600.25"#,
+            r#""expires_in":"36e2""#,
+            r#""expires_in":true"#,
+            r#""expires_in":0.5"#,
+            r#""expires_in":-3600"#,
+            r#""expires_on":1699999999"#,
+            r#""expires_on":"soon""#,
+            r#""client_id":"x""#,
+        ] {
+            assert_eq!(life_of(fields, Some(1_700_000_000)), None, "{fields}");
+        }
+    }
+
+    /// What a server without a clock says would have to be taken against this machine's.
+    #[test]
+    fn a_token_of_a_server_that_shows_no_clock_is_used_for_a_while() {
+        let end = r#""expires_on":1700003600"#;
+        assert_eq!(life_of(end, None), Some(Duration::from_secs(300)));
+        let both = r#""expires_on":1700003600,"not_before":"1700000000""#;
+        assert_eq!(life_of(both, None), Some(Duration::from_secs(3600)));
+        assert_eq!(life_of(r#""expires_on":"3600""#, None), Some(Duration::from_secs(3600)));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::model::name::SecretName;
 use crate::model::name::VersionId;
 use crate::model::policy::Policy;
 use crate::model::prefetch::Prefetch;
+use crate::model::queue::Class;
 use crate::model::queue::Queue;
 use crate::model::queue::Wish;
 use crate::model::tree::Node;
@@ -246,7 +247,8 @@ impl<W, V: Value> Cache<W, V> {
                 entry.next = later;
             }
             if later.is_none() {
-                self.line_up(now, name);
+                let class = if waits { Class::Background } else { Class::Due };
+                self.line_up_as(now, name, class);
             }
         }
         if let Some(entry) = self.entries.get(name)

@@ -106,7 +106,7 @@ impl<W, V: Value> Cache<W, V> {
         else {
             return;
         };
-        if !item.enabled || item.updated != held.version.updated {
+        if !item.is_of(&held.version) {
             return self.line_up(now, &item.name);
         }
         if held.settled {
@@ -114,6 +114,7 @@ impl<W, V: Value> Cache<W, V> {
             entry.failed = None;
             entry.failures = 0;
             entry.next = Some(now.max(asked + self.policy.refresh));
+            self.queue.spare(&Wish::Name(item.name.clone()));
             self.filed(now, &item.name);
         }
     }

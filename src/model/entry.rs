@@ -96,6 +96,8 @@ pub struct Newest {
     pub created: i64,
     /// When it took the place of another one.
     pub taken: Moment,
+    /// Whose place.
+    pub replaced: Option<VersionId>,
 }
 
 /// A no, and how long it is remembered without asking again.
@@ -236,9 +238,10 @@ impl<W, V> Entry<W, V> {
     #[must_use]
     pub fn takes(&self, now: Moment, version: &Version) -> bool {
         self.newest.is_none_or(|newest| {
-            version.created >= newest.created
-                || now.since(newest.taken) >= NO_GOING_BACK
-                || self.rival == Some(version.id)
+            // The vault counts in whole seconds: of two made in one, the later is the one that came.
+            let older = version.created < newest.created
+                || (version.created == newest.created && newest.replaced == Some(version.id));
+            !older || now.since(newest.taken) >= NO_GOING_BACK || self.rival == Some(version.id)
         })
     }
 

@@ -97,6 +97,17 @@ pub struct Item {
     pub enabled: bool,
     /// When the vault says that it last changed.
     pub updated: i64,
+    /// When its newest version was made, if the vault says that.
+    pub created: Option<i64>,
+}
+
+impl Item {
+    /// Whether this is what a list says of a version, and of no other that is known to differ.
+    #[must_use]
+    pub fn is_of(&self, version: &Version) -> bool {
+        let same_age = self.created.is_none_or(|created| created == version.created);
+        self.enabled && self.updated == version.updated && same_age
+    }
 }
 
 /// Something to be done, in this order.

@@ -228,7 +228,7 @@ impl<W> Listing<W> {
     #[must_use]
     pub fn shows(&self, name: &SecretName, version: &Version) -> bool {
         let item = self.walked.get(name);
-        item.is_some_and(|item| item.enabled && item.updated == version.updated)
+        item.is_some_and(|item| item.is_of(version))
     }
 
     /// Up to so many names after a cookie.

@@ -21,7 +21,9 @@ pub enum Class {
     Ahead,
     /// Nobody waits, and the name is idle.
     Idle,
-    /// Nobody waits, and the name is in use.
+    /// Nobody waits, and it is time again for a name in use: a page of the listing may do as well.
+    Due,
+    /// Nobody waits, and it is for names in use.
     Background,
     /// Somebody at a command line waits to hear whether it changed.
     Refresh,
@@ -50,6 +52,7 @@ pub struct Queue {
     strangers: VecDeque<Wish>,
     refresh: VecDeque<Wish>,
     background: VecDeque<Wish>,
+    due: VecDeque<Wish>,
     idle: VecDeque<Wish>,
     ahead: VecDeque<Wish>,
     /// How many went since a name in use had the first turn.
@@ -70,6 +73,7 @@ impl Default for Queue {
             strangers: VecDeque::new(),
             refresh: VecDeque::new(),
             background: VecDeque::new(),
+            due: VecDeque::new(),
             idle: VecDeque::new(),
             ahead: VecDeque::new(),
             turns: 0,
@@ -102,11 +106,18 @@ impl Queue {
         self.classes.remove(wish);
     }
 
+    /// Takes a wish out of line that is there only because it was time.
+    pub fn spare(&mut self, wish: &Wish) {
+        if self.classes.get(wish) == Some(&Class::Due) {
+            self.withdraw(wish);
+        }
+    }
+
     /// The next wish that may go now. It counts as under way until [`done`](Self::done).
     pub fn next(&mut self, now: Moment, backoff: &Backoff) -> Option<Wish> {
         // A crowd that waits must not keep a refusal of what is in use from being heard.
-        let turn = (self.turns >= TURNS_WAITED).then_some(Class::Background);
-        for class in turn.into_iter().chain(CLASSES) {
+        let turn: &[Class] = if self.turns >= TURNS_WAITED { &IN_USE } else { &[] };
+        for class in turn.iter().copied().chain(CLASSES) {
             if self.first(class).is_none() || self.ready(now, backoff, class)? > now {
                 continue;
             }
@@ -115,8 +126,7 @@ impl Queue {
                 let wish = self.line(class).pop_front()?;
                 self.classes.remove(&wish);
                 self.in_flight += 1;
-                self.turns =
-                    if class == Class::Background { 0 } else { self.turns.saturating_add(1) };
+                self.turns = if IN_USE.contains(&class) { 0 } else { self.turns.saturating_add(1) };
                 return Some(wish);
             }
         }
@@ -148,7 +158,8 @@ impl Queue {
         let waited = class > Class::Background;
         let ready = backoff.ready(now, waited).max(self.bucket.ready(now));
         Some(match class {
-            Class::Held | Class::Waited | Class::Refresh | Class::Background | Class::Idle => ready,
+            Class::Held | Class::Waited | Class::Refresh => ready,
+            Class::Background | Class::Due | Class::Idle => ready,
             Class::Stranger => ready.max(self.strange.ready(now)),
             Class::Ahead => ready.max(self.bucket.half(now)),
         })
@@ -172,6 +183,7 @@ impl Queue {
             Class::Stranger => &mut self.strangers,
             Class::Refresh => &mut self.refresh,
             Class::Background => &mut self.background,
+            Class::Due => &mut self.due,
             Class::Idle => &mut self.idle,
             Class::Ahead => &mut self.ahead,
         }
@@ -179,15 +191,19 @@ impl Queue {
 }
 
 /// The most urgent first.
-const CLASSES: [Class; 7] = [
+const CLASSES: [Class; 8] = [
     Class::Held,
     Class::Waited,
     Class::Stranger,
     Class::Refresh,
     Class::Background,
+    Class::Due,
     Class::Idle,
     Class::Ahead,
 ];
+
+/// What is for names in use.
+const IN_USE: [Class; 2] = [Class::Background, Class::Due];
 
 /// Those who wait have so many turns, then a name in use has one.
 const TURNS_WAITED: u32 = 3;

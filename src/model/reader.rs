@@ -255,6 +255,11 @@ impl<W, V: Value> Cache<W, V> {
 
     /// Puts a name in line, for whoever waits or for nobody.
     pub(super) fn line_up(&mut self, now: Moment, name: &SecretName) {
+        self.line_up_as(now, name, Class::Background);
+    }
+
+    /// Puts a name in line; as this, if it is in use and nobody waits.
+    pub(super) fn line_up_as(&mut self, now: Moment, name: &SecretName, in_use: Class) {
         let Some(entry) = self.entries.get(name) else {
             return;
         };
@@ -262,7 +267,7 @@ impl<W, V: Value> Cache<W, V> {
             match entry.ahead {
                 _ if !entry.seekers.is_empty() => Class::Refresh,
                 Ahead::Wanted => Class::Ahead,
-                Ahead::No | Ahead::Asked if entry.awake => Class::Background,
+                Ahead::No | Ahead::Asked if entry.awake => in_use,
                 Ahead::No | Ahead::Asked => Class::Idle,
             }
         } else if entry.held.is_some() {

@@ -120,8 +120,11 @@ impl<W, V: Value> Cache<W, V> {
             }
             return;
         }
-        let rotated = entry.held.as_ref().is_some_and(|held| held.version.id != fresh.version.id);
-        entry.newest = Some(Newest { created: fresh.version.created, taken: now });
+        let before = entry.held.as_ref().map(|held| held.version.id);
+        let rotated = before.is_some_and(|id| id != fresh.version.id);
+        // A refusal in between makes an older version no newer.
+        let replaced = before.or_else(|| entry.newest.and_then(|newest| newest.replaced));
+        entry.newest = Some(Newest { created: fresh.version.created, taken: now, replaced });
         entry.held = Some(fresh);
         if rotated {
             if entry

@@ -46,7 +46,9 @@ impl Walk {
             page.items.into_iter().filter(|listed| shown(&listed.name)).map(|listed| Item {
                 name: listed.name,
                 enabled: listed.enabled,
-                updated: listed.updated.unwrap_or(0),
+                // As where a secret itself does not say it.
+                updated: listed.updated.or(listed.created).unwrap_or(0),
+                created: listed.created,
             });
         Some(Page { items: items.collect(), more: self.next.is_some() })
     }

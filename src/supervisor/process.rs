@@ -141,6 +141,8 @@ pub fn harden(name: &CStr) -> io::Result<()> {
     set_name(name)?;
     keep_to_itself()?;
     umask(Mode::RWXG | Mode::RWXO);
+    // Where files may not grow any more, that is an error and not the end.
+    sys::ignore_signal(Signal::XFSZ);
     Ok(())
 }
 

@@ -126,9 +126,10 @@ struct Item<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     attributes: Option<Attributes>,
-    #[serde(rename = "contentType")]
-    content_type: Option<String>,
-    tags: Option<BTreeMap<String, String>>,
+    #[serde(borrow, rename = "contentType")]
+    content_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tags: Option<&'a RawValue>,
     managed: Option<bool>,
 }
 
@@ -165,13 +166,12 @@ pub(crate) fn secret(
     if version.is_some_and(|version| version != id) {
         return Err(Misshapen("its id names another version"));
     }
-    let created = bundle.attributes.created;
+    let Attributes { created, updated, nbf, exp, .. } = bundle.attributes;
     let created = created.ok_or(Misshapen("it does not say when it was made"))?;
     let value = json::secret(bundle.value).ok_or(Misshapen("its value is not a text"))?;
     if body.len() > PLAIN_CAP && value.expose().len() > LONGEST_VALUE {
         return Err(Misshapen("it is longer than a secret can be"));
     }
-    let Attributes { updated, nbf, exp, .. } = bundle.attributes;
     let updated = updated.unwrap_or(created);
     let about = About {
         content_type: bundle.content_type.and_then(understood),
@@ -255,8 +255,8 @@ fn listed(name: SecretName, item: Item<'_>) -> Listed {
         updated: attributes.updated,
         expires: attributes.exp,
         not_before: attributes.nbf,
-        content_type: item.content_type,
-        tags: item.tags.unwrap_or_default(),
+        content_type: item.content_type.and_then(understood),
+        tags: item.tags.and_then(understood).unwrap_or_default(),
         managed: item.managed.unwrap_or(false),
     }
 }
@@ -303,6 +303,20 @@ mod tests {
             let found = read(&bundle(&json, ID, ATTRIBUTES)).unwrap();
             assert_eq!(found.secret.value.expose(), value.as_bytes(), "{json}");
         }
+    }
+
+    /// What is only shown, of one name, is no reason to know nothing of all.
+    #[test]
+    fn a_list_is_read_whatever_its_tags_and_content_types_are() {
+        let origin = "https://my-vault.vault.azure.net";
+        let body = format!(
+            r#"{{"value":[{{"id":"{origin}/secrets/a","tags":{{"t":null}},"contentType":1,"attributes":{{"updated":7}}}},{{"id":"{origin}/secrets/b","tags":[],"contentType":"text"}}]}}"#
+        );
+        let items = page(body.as_bytes(), &vault()).unwrap().items;
+        let names: Vec<_> = items.iter().map(|item| item.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!((items[0].updated, items[0].tags.len()), (Some(7), 0));
+        assert_eq!(items[1].content_type.as_deref(), Some("text"));
     }
 
     #[test]
@@ -419,6 +433,7 @@ mod tests {
             r#"{"created":9223372036854775808}"#,
             r#"{"created":1,"created":1}"#,
             r#"{"created":1,"exp":1e3}"#,
+            r#"{"created":1,"exp":"1000"}"#,
             r#"{"created":null}"#,
             "{}",
             "[]",

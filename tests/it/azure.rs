@@ -165,6 +165,7 @@ impl Azure {
                 name: name(text),
                 enabled: secret.refusal != Some(Refusal::Disabled),
                 updated: secret.updated,
+                created: None,
             })
             .collect();
         let mut pages: Vec<Page> = items

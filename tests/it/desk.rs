@@ -225,7 +225,8 @@ impl Desk {
     /// The vault's list is this, in one page.
     pub(crate) fn listed(&mut self, names: &[&str]) {
         self.pages = self.pages.checked_sub(1).expect("a page was asked for");
-        let item = |text: &&str| Item { name: name(text), enabled: true, updated: 0 };
+        let item =
+            |text: &&str| Item { name: name(text), enabled: true, updated: 0, created: None };
         let items = names.iter().map(item).collect();
         self.tell(Event::Paged(Ok(Page { items, more: false })));
     }

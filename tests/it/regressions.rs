@@ -12,12 +12,15 @@ use akvfs::model::failure::Denial;
 use akvfs::model::failure::Failure;
 use akvfs::model::failure::Refusal;
 use akvfs::model::policy::Policy;
+use akvfs::model::secret::Version;
 
 use crate::azure::DENIED;
 use crate::desk::Desk;
 use crate::desk::FAR;
+use crate::desk::TestValue;
 use crate::desk::name;
 use crate::desk::seconds;
+use crate::desk::version;
 
 /// Seen: the caller gave up while its name was still in line, behind a vault that had asked for
 /// half a minute of quiet; the model then went round its agenda for ever.
@@ -151,6 +154,45 @@ fn no_version_goes_back_through_a_refusal() {
     desk.pass(seconds(2));
     desk.found("a", 2);
     assert_eq!(desk.got(caller), Some(2));
+}
+
+/// Seen: of two versions made within one second, a front end that lags behind brought the older one
+/// back, and the next answer the newer, again and again.
+#[test]
+fn of_two_versions_made_in_one_second_the_older_does_not_come_back() {
+    let mut desk = Desk::new();
+    desk.first("a", 1);
+    let second = |number| {
+        let version = Version { created: 1, updated: 1, ..version(number) };
+        Word::New(version, TestValue(number))
+    };
+    desk.pass(seconds(58));
+    desk.answer("a", second(2));
+    for _ in 0..2 {
+        let caller = desk.open("a");
+        assert_eq!(desk.got(caller), Some(2));
+        desk.pass(seconds(58));
+        desk.answer("a", second(1));
+        let caller = desk.open("a");
+        assert_eq!(desk.got(caller), Some(2), "said once, it is not believed");
+        desk.pass(seconds(2));
+        desk.found("a", 2);
+    }
+}
+
+/// Seen: a vault of which `updated` never changed had every rotation go unnoticed until `confirm`.
+#[test]
+fn a_version_made_at_another_time_is_another_whenever_it_was_updated() {
+    let mut desk = Desk::new();
+    desk.first("a", 1);
+    desk.first("b", 1);
+    desk.first("c", 1);
+    desk.open_directory();
+    let item = |text: &str, created| Item { name: name(text), enabled: true, updated: 1, created };
+    let items = vec![item("a", Some(1)), item("b", Some(2)), item("c", None)];
+    desk.tell(Event::Paged(Ok(Page { items, more: false })));
+    desk.pass(seconds(0));
+    assert_eq!(desk.asked, [name("b")]);
 }
 
 /// Seen: the name was idle, and asked about every quarter of `stale`, while the kernel still
@@ -301,7 +343,8 @@ fn a_walk_fetches_what_moved_and_nothing_else() {
     desk.first("a", 1);
     desk.first("b", 2);
     desk.open_directory();
-    let item = |text: &str, updated| Item { name: name(text), enabled: true, updated };
+    let item =
+        |text: &str, updated| Item { name: name(text), enabled: true, updated, created: None };
     let items = vec![item("a", 1), item("b", 7), item("c", 7)];
     desk.tell(Event::Paged(Ok(Page { items, more: false })));
     desk.pass(seconds(0));
