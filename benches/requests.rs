@@ -24,6 +24,9 @@ use crate::mounted::Mounted;
 use crate::world::World;
 
 #[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/it/callers.rs"]
+mod callers;
+#[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/it/child.rs"]
 mod child;
 mod measure;
@@ -93,12 +96,9 @@ fn cold(board: &mut Board) {
     fill(&world, 100);
     let mount = world.mount(&[]);
     board.title("many at once, and never read before");
-    counted(&world, board, "500 readers of one name", 1.0, || {
-        let script = format!(
-            "cd {}; for i in $(seq 500); do cat secret-0 > /dev/null & done; wait",
-            mount.directory().display()
-        );
-        world.sh(&script).ok()
+    counted(&world, board, "10,000 readers of one name", 1.0, || {
+        let read = mount.crowd("secret-0", 10_000).result();
+        assert!(read.into_iter().all(|bytes| bytes == Ok(b"a value".to_vec())));
     });
     counted(&world, board, "ls -l of 100 (four pages, and each value)", 104.0, || {
         world.sh(&format!("ls -l {}", mount.directory().display())).ok()

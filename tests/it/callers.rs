@@ -87,6 +87,22 @@ impl Mounted<'_> {
         })
     }
 
+    /// Lets so many threads read a secret, all at once; gives what each got.
+    pub(crate) fn crowd(&self, name: &str, readers: usize) -> Caller<Vec<Outcome>> {
+        let path = self.path(name);
+        // Whoever is born inside has not to find the way in.
+        self.world().call(move || {
+            thread::scope(|scope| {
+                let reader = |_| {
+                    let thread = thread::Builder::new().stack_size(STACK);
+                    thread.spawn_scoped(scope, || outcome(&path)).unwrap()
+                };
+                let readers: Vec<_> = (0..readers).map(reader).collect();
+                readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+            })
+        })
+    }
+
     /// Lets a thread read a secret, and returns once the vault is asked for the first time.
     #[track_caller]
     pub(crate) fn waiting_reader(&self, name: &str) -> Caller<(Outcome, Duration)> {
@@ -127,5 +143,5 @@ pub(crate) fn outcome(path: &Path) -> Outcome {
     read().map_err(|error| Errno::from_io_error(&error).unwrap())
 }
 
-/// Enough for a thread that reads a file; a thousand of them are a small burden.
+/// Enough for a thread that reads a file; ten thousand of them are a small burden.
 const STACK: usize = 128 * 1024;

@@ -26,6 +26,7 @@ mod clouds;
 mod config;
 mod control;
 mod crash;
+mod crowds;
 mod dates;
 mod deaths;
 mod demo;

@@ -175,6 +175,14 @@ impl Process {
         Duration::from_nanos(ran.sum())
     }
 
+    /// Its share of the machine's memory, in bytes.
+    pub(crate) fn pss(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.pid.as_raw_nonzero());
+        let text = fs::read_to_string(path).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     pub(crate) fn kill(&self) {
         kill_process(self.pid, Signal::KILL).unwrap();
     }

@@ -1,6 +1,7 @@
 //! Supervisor, relay and ledger on real mounts, with a toy behind them instead of a vault.
 //!
 //! Needs root and /dev/fuse; without them it says so and ends well, unless AKVFS_REQUIRE_FUSE=1.
+//! What takes minutes runs with `--ignored`, and then nothing else does.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
 mod ends;
 mod kills;
 mod mounting;
+mod storm;
 mod toy;
 mod waits;
 mod world;
@@ -57,7 +59,10 @@ fn main() -> ExitCode {
         Some("in-the-foreground") => return ends::in_the_foreground(&arguments[1..]),
         _ => {}
     }
-    let tests = [mounting::TESTS, kills::TESTS, waits::TESTS, ends::TESTS].concat();
+    let tests = match arguments.iter().any(|argument| argument == "--ignored") {
+        true => storm::LONG.to_vec(),
+        false => [mounting::TESTS, kills::TESTS, waits::TESTS, storm::TESTS, ends::TESTS].concat(),
+    };
     if arguments.iter().any(|argument| argument == "--list") {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;

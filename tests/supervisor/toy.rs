@@ -7,7 +7,8 @@
 //! | `slow-N`     | its attributes take N ms, at each open; `slow-0` asks at each call   |
 //! | `never`      | its attributes never come                                            |
 //! | `version`    | holds a number, which looking `rotate` up makes one larger           |
-//! | `told`       | what became of the notices that this worker sent                     |
+//! | `told`       | what became of the notices that this worker sent for that            |
+//! | `storm-N`    | `version` becomes one larger N times, as fast as notices are taken   |
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -65,6 +66,8 @@ pub enum Beginning {
 
 const FOR_LONG: Duration = Duration::from_secs(3_600);
 const LARGE: usize = 100_000;
+/// The number of notices about whose outcome nobody asks.
+const STORM: u64 = 0;
 
 /// Runs a worker on what the supervisor left it.
 pub fn main() -> ExitCode {
@@ -84,14 +87,16 @@ pub fn main() -> ExitCode {
     }
     let toy = Toy {
         reports: inherited.reports.try_clone().unwrap(),
-        version: AtomicU64::new(1),
+        version: Arc::new(AtomicU64::new(1)),
         told: Arc::default(),
     };
     let told = Arc::clone(&toy.told);
     let reports = inherited.reports.try_clone().unwrap();
     thread::spawn(move || {
         while let Ok(outcome) = Told::receive(&reports) {
-            told.lock().push(outcome);
+            if outcome.serial != STORM {
+                told.lock().push(outcome);
+            }
         }
     });
     let config = Config::default();
@@ -107,7 +112,7 @@ pub fn main() -> ExitCode {
 
 struct Toy {
     reports: OwnedFd,
-    version: AtomicU64,
+    version: Arc<AtomicU64>,
     told: Arc<Mutex<Vec<Told>>>,
 }
 
@@ -161,11 +166,26 @@ impl Toy {
 
     fn rotate(&self) {
         let serial = self.version.fetch_add(1, Ordering::SeqCst);
-        let name = SecretName::parse("version").unwrap();
-        let notices = [Notice::Entry(name), Notice::Attributes(Node(999)), Notice::Listing];
-        for notice in notices {
-            Report::Notice { serial, notice }.send(&self.reports).unwrap();
-        }
+        announce(serial, &self.reports);
+    }
+
+    /// Sending waits while nobody takes what was sent before, which a session's thread must not.
+    fn storm(&self, rotations: u64) {
+        let (version, reports) = (Arc::clone(&self.version), self.reports.try_clone().unwrap());
+        thread::spawn(move || {
+            for _ in 0..rotations {
+                version.fetch_add(1, Ordering::SeqCst);
+                announce(STORM, &reports);
+            }
+        });
+    }
+}
+
+/// Tells that `version` is another, and all else that can be told.
+fn announce(serial: u64, reports: &OwnedFd) {
+    let name = SecretName::parse("version").unwrap();
+    for notice in [Notice::Entry(name), Notice::Attributes(Node(999)), Notice::Listing] {
+        Report::Notice { serial, notice }.send(reports).unwrap();
     }
 }
 
@@ -193,6 +213,10 @@ impl Filesystem for Toy {
             (_, Some(delay)) => (node::SLOW + delay, Duration::ZERO, Duration::ZERO),
             ("rotate", _) => {
                 self.rotate();
+                return reply.error(Errno::ENOENT);
+            }
+            (storm, _) if storm.starts_with("storm-") => {
+                self.storm(storm["storm-".len()..].parse().unwrap());
                 return reply.error(Errno::ENOENT);
             }
             // An entry without an inode: the kernel remembers that there is none.
