@@ -29,11 +29,13 @@ pub enum Alarm {
     CrashLoop,
     /// Somebody remounted it read-write. Every change is refused all the same.
     ReadWrite,
+    /// Opens cannot be recorded.
+    AuditFailed,
 }
 
 impl Alarm {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unauthorized,
         Self::Unverified,
         Self::StaleEnded,
@@ -41,6 +43,7 @@ impl Alarm {
         Self::IntervalStretched,
         Self::CrashLoop,
         Self::ReadWrite,
+        Self::AuditFailed,
     ];
 
     /// The journal's `MESSAGE_ID`, which never changes.
@@ -54,6 +57,7 @@ impl Alarm {
             Self::IntervalStretched => "4ef1d27acbb1482cabff92000038e7bb",
             Self::CrashLoop => "16daffcaf45a4dd2b6bfaf44d5229326",
             Self::ReadWrite => "4a48c18b0e0a41ee903d4ab681f68111",
+            Self::AuditFailed => "8f4b36fd01764b55a0721f2cad00a1f8",
         }
     }
 }
@@ -113,6 +117,7 @@ impl Alarm {
             Self::IntervalStretched => "a refresh is too short",
             Self::CrashLoop => "the worker dies again and again",
             Self::ReadWrite => "remounted read-write",
+            Self::AuditFailed => "opens cannot be recorded",
         }
     }
 }

@@ -6,9 +6,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::net::AddressFamily;
 use rustix::net::RecvFlags;
 use rustix::net::SendFlags;
@@ -18,6 +20,8 @@ use rustix::net::socketpair;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::alarm::Alarm;
+use crate::alarm::Alarms;
 use crate::audit::caller::Caller;
 use crate::audit::line;
 use crate::audit::line::Context;
@@ -40,7 +44,11 @@ pub const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Has the decisions about a mount written down. The descriptor is the worker's end of the socket
 /// to the clerk, and may be handed on to any number of workers, one after the other.
-pub fn begin(destination: &Destination, mount: &Path) -> io::Result<OwnedFd> {
+pub fn begin(
+    destination: &Destination,
+    mount: &Path,
+    alarms: Arc<Mutex<Alarms>>,
+) -> io::Result<OwnedFd> {
     let sink = Sink::open(destination)?;
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -50,6 +58,7 @@ pub fn begin(destination: &Destination, mount: &Path) -> io::Result<OwnedFd> {
         sequence: 0,
         lost: 0,
         progress: clock::now(),
+        alarms,
     };
     thread::Builder::new().name("clerk".to_owned()).spawn(move || clerk.work(&ours))?;
     Ok(theirs)
@@ -64,6 +73,8 @@ struct Clerk {
     lost: u64,
     /// When a decision was last seen to in time: whoever stands in line waits from then on.
     progress: Moment,
+    /// What others are told of this.
+    alarms: Arc<Mutex<Alarms>>,
 }
 
 impl Clerk {
@@ -100,6 +111,7 @@ impl Clerk {
         match &written {
             Ok(()) => {
                 if self.lost > 0 {
+                    self.alarms.lock().set(Alarm::AuditFailed, None);
                     log::warning(format_args!(
                         "audit: lines are written again; {} were lost",
                         self.lost
@@ -108,10 +120,10 @@ impl Clerk {
                 self.lost = 0;
             }
             Err(error) => {
-                if self.lost == 0 {
-                    log::error(format_args!("audit: a line cannot be written: {error}"));
-                }
                 self.lost = self.lost.saturating_add(1);
+                let lost = self.lost;
+                let cause = format!("audit: a line cannot be written: {error}; {lost} lost");
+                self.alarms.lock().set(Alarm::AuditFailed, Some(cause));
             }
         }
         written

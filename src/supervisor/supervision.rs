@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::PollFlags;
@@ -118,7 +119,8 @@ impl Supervision {
         let pinning = Pinning::of(&arena, orders.room).map_err(system)?;
         let worker = Rights::of_worker(orders.run_as, orders.group.as_deref());
         let worker = worker.ok_or_else(worker_is_root)?;
-        let clerk = recording::begin(orders)?;
+        let alarms = Arc::default();
+        let clerk = recording::begin(orders, &alarms)?;
         let claim = Claim::to(&orders.plan.directory);
         let mounted = mount(&orders.plan)?;
         let begin = || {
@@ -135,7 +137,7 @@ impl Supervision {
             system(error)
         })?;
         let control = orders.control.as_deref();
-        let visitors = Visitors::begin(&mounted, &orders.plan.source, control);
+        let visitors = Visitors::begin(&mounted, &orders.plan.source, control, alarms);
         Ok(Self {
             mounted,
             pair,

@@ -5,8 +5,10 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::event::PollFlags;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
@@ -31,7 +33,8 @@ pub struct Visitors {
     door: Option<Door>,
     /// The table of mounts, which tells when it has changed.
     table: Option<OwnedFd>,
-    alarms: Alarms,
+    /// Those of this process, of which the clerk has his own.
+    alarms: Arc<Mutex<Alarms>>,
     directory: String,
     vault: String,
     minor: u32,
@@ -41,7 +44,12 @@ pub struct Visitors {
 impl Visitors {
     /// Opens the door, in that directory if there is one. A mount without one is served as well.
     #[must_use]
-    pub fn begin(mounted: &Mounted, vault: &str, directory: Option<&Path>) -> Self {
+    pub fn begin(
+        mounted: &Mounted,
+        vault: &str,
+        directory: Option<&Path>,
+        alarms: Arc<Mutex<Alarms>>,
+    ) -> Self {
         let opened = directory.map(|directory| {
             Door::open(directory, mounted.minor).map_err(|error| {
                 let directory = directory.display();
@@ -51,7 +59,7 @@ impl Visitors {
         Self {
             door: opened.and_then(Result::ok),
             table: open(TABLE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok(),
-            alarms: Alarms::default(),
+            alarms,
             directory: mounted.directory.to_string_lossy().into_owned(),
             vault: vault.to_owned(),
             minor: mounted.minor,
@@ -99,7 +107,7 @@ impl Visitors {
             let directory = mount.directory.display();
             format!("{directory} was remounted read-write: every change is refused all the same")
         });
-        self.alarms.set(Alarm::ReadWrite, cause);
+        self.alarms.lock().set(Alarm::ReadWrite, cause);
     }
 
     /// Takes note of how relay and worker fare.
@@ -108,7 +116,7 @@ impl Visitors {
         let cause = pair.is_dying().then(|| format!(
                 "the worker died again and again ({last}); it is started at longer and longer intervals"
             ));
-        self.alarms.set(Alarm::CrashLoop, cause);
+        self.alarms.lock().set(Alarm::CrashLoop, cause);
     }
 
     fn facts(&self, pair: &Pair, state: Serving) -> Facts {
@@ -118,7 +126,7 @@ impl Visitors {
             state,
             since: clock::rfc3339(self.since),
             restarts: pair.deaths(),
-            alarms: self.alarms.standing(),
+            alarms: self.alarms.lock().standing(),
             error: pair.last_death().map(ToOwned::to_owned),
         }
     }

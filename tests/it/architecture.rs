@@ -49,7 +49,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ("arena", &["model", "sys"], &["parking_lot", "rustix"]),
     (
         "audit",
-        &["clock", "log", "model"],
+        &["alarm", "clock", "log", "model"],
         &["libc", "parking_lot", "rustix", "serde", "serde_json"],
     ),
     (

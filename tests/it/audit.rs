@@ -229,7 +229,7 @@ fn on_a_full_disk_an_open_is_eio_and_the_mount_lives() {
     }
     let (errno, texts) = with_a_full_disk("deny");
     assert_eq!(errno, libc::EIO);
-    assert!(texts[0].contains("error: audit: a line cannot be written"), "{}", texts[0]);
+    assert!(texts[0].contains("warning: audit: a line cannot be written"), "{}", texts[0]);
 }
 
 #[test]
@@ -242,6 +242,32 @@ fn with_audit_failure_allow_it_goes_on_and_what_was_lost_is_counted() {
     let errors = texts[0].matches("audit: a line cannot be written").count();
     assert_eq!(errors, 1, "one alarm: {}", texts[0]);
     assert!(texts[1].contains("\"lost\":"), "{}", texts[1]);
+}
+
+#[test]
+fn opens_that_cannot_be_recorded_are_an_alarm_as_long_as_that_is_so() {
+    for failure in ["deny", "allow"] {
+        let Some(world) = World::new() else { return };
+        world.vault().put("ftpadmin", "v");
+        let folder = world.directory();
+        let options = format!("audit={}/audit,audit-failure={failure}", folder.display());
+        let mounted = world.mount(&[&options]);
+        assert_eq!(mounted.text("ftpadmin"), "v");
+        assert_eq!(mounted.alarms(), [""; 0]);
+
+        world.inside(|| fs::remove_dir_all(&folder).unwrap());
+        let errno = if failure == "deny" { libc::EIO } else { 0 };
+        for _ in 0..3 {
+            assert_eq!(mounted.errno("ftpadmin"), errno);
+        }
+        assert_eq!(mounted.alarms(), ["audit-failed"]);
+        let status = String::from_utf8(mounted.control("status", &[]).stdout).unwrap();
+        assert!(status.contains("3 lost"), "{status}");
+
+        world.inside(|| fs::create_dir(&folder).unwrap());
+        assert_eq!(mounted.text("ftpadmin"), "v");
+        assert_eq!(mounted.alarms(), [""; 0]);
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Journal {
 
 impl Mounted<'_> {
     /// The alarms that stand.
-    fn alarms(&self) -> Vec<String> {
+    pub(crate) fn alarms(&self) -> Vec<String> {
         let alarms = self.status()["alarms"].as_array().unwrap().clone();
         alarms.iter().map(|alarm| alarm["alarm"].as_str().unwrap().to_owned()).collect()
     }
