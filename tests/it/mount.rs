@@ -234,3 +234,17 @@ const NOBODY: u32 = 65534;
 const NOGROUP: u32 = 65534;
 const DAEMON: u32 = 1;
 const GAMES: u32 = 60;
+
+/// Seen: SIGXFSZ ended it without a word.
+#[test]
+fn where_files_may_not_grow_it_is_said_and_nothing_is_mounted() {
+    let Some(world) = World::new() else { return };
+    let directory = world.directory();
+    let program = env!("CARGO_BIN_EXE_akvfs");
+    let mount = format!("ulimit -f 2; exec {program} mount my-vault {}", directory.display());
+    let ran = world.sh(&mount);
+    assert_eq!(ran.code, Some(2), "{ran:#?}");
+    let stderr = ran.stderr.to_lowercase();
+    assert!(stderr.contains("cannot start: file too large"), "{stderr}");
+    assert!(world.mounts().iter().all(|line| line.directory != directory));
+}
