@@ -60,8 +60,13 @@ pub fn unmount(path: &Path, how: How) -> Result<(), Failed> {
         How::Forcibly => end(&directory),
     };
     ended.map_err(|error| {
-        if Errno::from_io_error(&error) != Some(Errno::BUSY) {
-            return fail(MOUNT_FAILED, error.to_string());
+        match Errno::from_io_error(&error) {
+            Some(Errno::BUSY) => {}
+            // Somebody else was faster.
+            Some(Errno::INVAL) => {
+                return fail(MOUNT_FAILED, "akvfs is not mounted there any more".to_owned());
+            }
+            _ => return fail(MOUNT_FAILED, error.to_string()),
         }
         let why = match holders(mount) {
             holders if holders.is_empty() => "it is in use".to_owned(),
@@ -87,8 +92,8 @@ pub fn end(directory: &Path) -> io::Result<()> {
     let Err(error) = rustix::mount::unmount(directory, forced) else { return Ok(()) };
     // Somebody is in there; what waited has its answer all the same.
     match detach(directory, UnmountFlags::DETACH) {
-        // And its supervisor, who noticed, was the first to take it away.
-        Err(_) if error == Errno::BUSY && !is_akvfs(directory)? => Ok(()),
+        // And its supervisor, who noticed, was the first to take it away; or it had gone before.
+        Err(_) if matches!(error, Errno::BUSY | Errno::INVAL) && !is_akvfs(directory)? => Ok(()),
         detached => detached,
     }
 }
@@ -157,4 +162,20 @@ fn maps(proc: &Path, mount: &Mount) -> bool {
     let device = format!("{:02x}:{:02x}", mount.major, mount.minor);
     let maps = fs::read_to_string(proc.join("maps")).unwrap_or_default();
     maps.lines().any(|line| line.split_whitespace().nth(3) == Some(&device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen: two who mount over one dead mount both end it, and the second failed for that.
+    #[test]
+    fn what_is_gone_already_has_ended() {
+        if rustix::process::geteuid().is_root() {
+            let directory = std::env::temp_dir().join(format!("akvfs-end-{}", std::process::id()));
+            fs::create_dir(&directory).unwrap();
+            assert!(end(&directory).is_ok());
+            fs::remove_dir(&directory).unwrap();
+        }
+    }
 }
