@@ -25,6 +25,7 @@ use rustix::fs::fcntl_add_seals;
 use rustix::fs::memfd_create;
 use rustix::pipe::PipeFlags;
 use rustix::pipe::pipe_with;
+use rustix::process::Signal;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -120,6 +121,8 @@ enum Word {
 
 /// Mounts, and returns when the mount is ready.
 pub fn start(launch: Launch) -> Result<Started, Failed> {
+    // Where files may not grow, that is an error and not the end, here and in all that is started.
+    sys::ignore_signal(Signal::XFSZ);
     let system = |error: io::Error| Failed::new(SYSTEM, format!("cannot start: {error}"));
     let brief = sealed("akvfs-brief", launch.brief.expose()).map_err(system)?;
     let directory = launch.plan.directory.clone();
