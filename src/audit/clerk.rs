@@ -13,7 +13,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::net::AddressFamily;
 use rustix::net::RecvFlags;
-use rustix::net::SendFlags;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
 use rustix::net::socketpair;
@@ -28,6 +27,7 @@ use crate::audit::line::Context;
 use crate::audit::line::Decision;
 use crate::audit::sink::Destination;
 use crate::audit::sink::Sink;
+use crate::audit::sink::send;
 use crate::clock;
 use crate::log;
 use crate::model::moment::Moment;
@@ -39,8 +39,12 @@ pub(crate) struct Told {
     pub(crate) decision: Decision,
 }
 
-/// How long a decision waits while nothing is written down, and its caller with it.
-pub const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a line waits for somebody who reads.
+const SINK: Duration = Duration::from_millis(250);
+
+/// How long a decision waits while nothing is written down, and its caller with it: longer than for
+/// a reader, because on a busy machine the clerk itself may wait for a processor.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Has the decisions about a mount written down. The descriptor is the worker's end of the socket
 /// to the clerk, and may be handed on to any number of workers, one after the other.
@@ -58,6 +62,7 @@ pub fn begin(
         sequence: 0,
         lost: 0,
         progress: clock::now(),
+        hung: Moment::default(),
         alarms,
     };
     thread::Builder::new().name("clerk".to_owned()).spawn(move || clerk.work(&ours))?;
@@ -73,6 +78,8 @@ struct Clerk {
     lost: u64,
     /// When a decision was last seen to in time: whoever stands in line waits from then on.
     progress: Moment,
+    /// When a line last waited for a reader in vain.
+    hung: Moment,
     /// What others are told of this.
     alarms: Arc<Mutex<Alarms>>,
 }
@@ -90,23 +97,25 @@ impl Clerk {
             };
             let written = self.record(&told.decision).is_ok();
             let answer = [&told.number.to_ne_bytes()[..], &[u8::from(written)]].concat();
-            // A worker that does not listen has died.
-            let _ = rustix::net::send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            // A worker that does not listen for so long has died.
+            let _ = send(socket, &answer, PATIENCE);
         }
     }
 
     fn record(&mut self, decision: &Decision) -> io::Result<()> {
         let start = clock::now();
-        let left = (decision.at.max(self.progress) + PATIENCE).since(start);
-        let written = if left.is_zero() {
-            // Its caller was told something else by now.
+        let given_up = start.since(decision.at.max(self.progress)) >= PATIENCE;
+        let written = if given_up || decision.at < self.hung {
+            // Its caller was told something else by now, or it stood behind one who waited in vain.
             Err(io::ErrorKind::TimedOut.into())
         } else {
-            self.write(decision, left)
+            self.write(decision, SINK)
         };
         let end = clock::now();
-        if end.since(start) < left {
+        if end.since(start) < SINK {
             self.progress = end;
+        } else if written.is_err() {
+            self.hung = end;
         }
         match &written {
             Ok(()) => {

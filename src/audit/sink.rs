@@ -118,15 +118,17 @@ impl File {
     }
 }
 
-fn send(socket: &OwnedFd, datagram: &[u8], patience: Duration) -> io::Result<()> {
-    match rustix::net::send(socket, datagram, SendFlags::NOSIGNAL) {
+/// Sends a datagram, and waits for room no longer than this.
+pub(crate) fn send(socket: &OwnedFd, datagram: &[u8], patience: Duration) -> io::Result<()> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    match rustix::net::send(socket, datagram, flags) {
         Err(Errno::AGAIN) => {
             let patience = Timespec::try_from(patience).ok();
             let mut full = [PollFd::new(socket, PollFlags::OUT)];
             if poll(&mut full, patience.as_ref())? == 0 {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            rustix::net::send(socket, datagram, SendFlags::NOSIGNAL)?;
+            rustix::net::send(socket, datagram, flags)?;
         }
         Err(error) => return Err(error.into()),
         Ok(_) => {}
