@@ -9,6 +9,7 @@ pub mod clock;
 mod der;
 pub mod json;
 pub mod log;
+pub mod timer;
 
 pub mod alarm;
 

@@ -10,28 +10,21 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
-use rustix::event::Timespec;
 use rustix::event::poll;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::net::SendFlags;
-use rustix::time::Itimerspec;
-use rustix::time::TimerfdClockId;
-use rustix::time::TimerfdFlags;
-use rustix::time::TimerfdTimerFlags;
-use rustix::time::timerfd_create;
-use rustix::time::timerfd_settime;
 
 use crate::audit::clerk::PATIENCE;
 use crate::audit::clerk::Told;
 use crate::audit::line::Decision;
 use crate::clock;
 use crate::model::moment::Moment;
+use crate::timer::Timer;
 
 /// Is told whether a decision was written down.
 pub type Done = Box<dyn FnOnce(bool) + Send>;
@@ -43,7 +36,7 @@ pub struct Teller(Arc<Inner>);
 struct Inner {
     socket: OwnedFd,
     /// Goes off when somebody may have waited for too long, or has something to be sent.
-    timer: OwnedFd,
+    timer: Timer,
     desk: Mutex<Desk>,
 }
 
@@ -67,7 +60,7 @@ impl Teller {
             unsent: VecDeque::new(),
             progress: clock::now(),
         };
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        let timer = Timer::new()?;
         let teller = Self(Arc::new(Inner { socket, timer, desk: Mutex::new(desk) }));
         let listener = teller.clone();
         thread::Builder::new().name("audit".to_owned()).spawn(move || listener.listen())?;
@@ -86,9 +79,9 @@ impl Teller {
         let first = desk.callers.is_empty();
         desk.callers.insert(number, (at, done));
         if !self.send(&mut desk) {
-            self.set_timer(NOW);
+            self.0.timer.set(Some(clock::now()));
         } else if first {
-            self.set_timer(PATIENCE);
+            self.0.timer.set(Some(clock::now() + PATIENCE));
         }
     }
 
@@ -141,7 +134,7 @@ impl Teller {
         }
         let [_, timer] = sources;
         if !timer.revents().is_empty() {
-            rustix::io::read(&self.0.timer, &mut [0; 8])?;
+            self.0.timer.wait()?;
         }
         Ok(())
     }
@@ -159,21 +152,12 @@ impl Teller {
         let mut desk = self.0.desk.lock();
         let progress = desk.progress;
         let first = desk.callers.first_entry()?;
-        let left = (first.get().0.max(progress) + PATIENCE).since(clock::now());
-        if left.is_zero() {
+        let late = first.get().0.max(progress) + PATIENCE;
+        if late <= clock::now() {
             return Some(first.remove().1);
         }
-        self.set_timer(left);
+        self.0.timer.set(Some(late));
         None
-    }
-
-    fn set_timer(&self, span: Duration) {
-        if let Ok(it_value) = Timespec::try_from(span) {
-            let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let once = Itimerspec { it_interval: never, it_value };
-            // A span that is short and positive is always taken.
-            let _ = timerfd_settime(&self.0.timer, TimerfdTimerFlags::empty(), &once);
-        }
     }
 }
 
@@ -182,6 +166,3 @@ impl fmt::Debug for Teller {
         out.debug_struct("Teller").finish_non_exhaustive()
     }
 }
-
-/// The shortest time that a timer can be set to.
-const NOW: Duration = Duration::from_nanos(1);

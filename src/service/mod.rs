@@ -8,7 +8,6 @@ pub mod desk;
 pub mod keeper;
 pub mod prefetch;
 pub mod server;
-pub mod timer;
 pub mod trial;
 
 mod walk;

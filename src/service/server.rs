@@ -33,8 +33,8 @@ use crate::service::desk::Bulletin;
 use crate::service::keeper::Keeper;
 use crate::service::keeper::Left;
 use crate::service::keeper::Stored;
-use crate::service::timer::Timer;
 use crate::service::walk::Walk;
+use crate::timer::Timer;
 use crate::vault::client::Vault;
 use crate::vault::problem::Problem;
 

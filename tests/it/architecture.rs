@@ -14,6 +14,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ("clock", &["model"], &["rustix"]),
     ("json", &["model"], &["serde", "serde_json", "zeroize"]),
     ("log", &["clock"], &["rustix", "serde"]),
+    ("timer", &["model"], &["rustix"]),
     ("alarm", &["clock", "log"], &["serde"]),
     ("der", &[], &[]),
     ("tls", &["der"], &["aws_lc_rs", "rustls", "rustls_platform_verifier", "serde"]),
@@ -49,12 +50,12 @@ pub(crate) const ROOMS: &[Room] = &[
     ("arena", &["model", "sys"], &["parking_lot", "rustix"]),
     (
         "audit",
-        &["alarm", "clock", "log", "model"],
+        &["alarm", "clock", "log", "model", "timer"],
         &["libc", "parking_lot", "rustix", "serde", "serde_json"],
     ),
     (
         "service",
-        &["alarm", "arena", "clock", "http", "identity", "log", "model", "vault"],
+        &["alarm", "arena", "clock", "http", "identity", "log", "model", "timer", "vault"],
         &["parking_lot", "rustix", "serde", "serde_json", "tokio", "zeroize"],
     ),
     (

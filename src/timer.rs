@@ -1,6 +1,8 @@
-//! Wakes the model when it is time, on the clock that goes on in suspend.
+//! Wakes a thread when it is time, on the clock that goes on in suspend.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -16,16 +18,16 @@ use crate::model::moment::Moment;
 
 /// One timer, that one thread waits for and every thread may set.
 #[derive(Debug)]
-pub(super) struct Timer(OwnedFd);
+pub struct Timer(OwnedFd);
 
 impl Timer {
     /// A timer that is not set.
-    pub(super) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         Ok(Self(timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?))
     }
 
     /// Sets the timer to a moment, or stops it. One that is past goes off at once.
-    pub(super) fn set(&self, at: Option<Moment>) {
+    pub fn set(&self, at: Option<Moment>) {
         // Zero would stop the timer; no moment of a machine that runs is that early.
         let uptime = at.map_or(Duration::ZERO, |at| at.uptime().max(EARLIEST));
         let value = Timespec {
@@ -39,7 +41,7 @@ impl Timer {
     }
 
     /// Waits until the timer goes off.
-    pub(super) fn wait(&self) -> io::Result<()> {
+    pub fn wait(&self) -> io::Result<()> {
         let mut count = [0; 8];
         loop {
             match rustix::io::read(&self.0, &mut count) {
@@ -48,6 +50,12 @@ impl Timer {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+impl AsFd for Timer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
