@@ -24,6 +24,7 @@ use crate::model::failure::Refusal;
 use crate::model::failure::Why;
 use crate::model::name::SecretName;
 use crate::model::tree::Node;
+use crate::service::keeper::Stored;
 use crate::service::server::Caller;
 use crate::service::server::Service;
 
@@ -59,13 +60,14 @@ impl Audit {
         }
         let node = Node(inode.0);
         let (audit, who) = (self.clone(), Who::of(request));
-        let name = service.name_of(node);
+        let names = service.clone();
         let to = move |answer| {
-            let Answer::Attributes(Sight { bound: Some((version, _)), verified, .. }) = answer
+            let Answer::Attributes(Sight { name, bound: Some((version, _)), verified, .. }) =
+                answer
             else {
-                return audit.refuse(name, who, &answer, reply);
+                let to: Caller = Box::new(move |answer| reply.error(unexpected(&answer)));
+                return audit.answer(&names, node, who, answer, to);
             };
-            let Some(name) = name else { return reply.error(Errno::ESTALE) };
             let now = clock::now();
             let decision = Decision {
                 version: Some(version.id),
@@ -95,26 +97,16 @@ impl Audit {
         node: Node,
         to: Caller,
     ) -> Caller {
-        let (audit, who) = (self.clone(), Who::of(request));
-        let name = service.name_of(node);
-        Box::new(move |answer| match name.filter(|_| is_recorded(&answer)) {
-            Some(name) => {
-                let decision = who.decides(name, Some(unexpected(&answer).code()));
-                audit.teller.tell(decision, Box::new(move |_| to(answer)));
-            }
-            None => to(answer),
-        })
+        let (audit, who, names) = (self.clone(), Who::of(request), service.clone());
+        Box::new(move |answer| audit.answer(&names, node, who, answer, to))
     }
 
-    fn refuse<V>(&self, name: Option<SecretName>, who: Who, answer: &Answer<V>, reply: ReplyOpen) {
-        let errno = unexpected(answer);
-        match name.filter(|_| is_recorded(answer)) {
-            Some(name) => {
-                let decision = who.decides(name, Some(errno.code()));
-                self.teller.tell(decision, Box::new(move |_| reply.error(errno)));
-            }
-            None => reply.error(errno),
-        }
+    /// Answers, and records before that whether somebody was kept from a secret.
+    fn answer(&self, names: &Service, node: Node, who: Who, answer: Answer<Stored>, to: Caller) {
+        let kept_from = is_recorded(&answer).then(|| names.name_of(node)).flatten();
+        let Some(name) = kept_from else { return to(answer) };
+        let decision = who.decides(name, Some(unexpected(&answer).code()));
+        self.teller.tell(decision, Box::new(move |_| to(answer)));
     }
 }
 
@@ -130,7 +122,7 @@ impl Who {
 }
 
 /// Whether somebody was kept from a secret. One that is missing is nobody's.
-fn is_recorded<V>(answer: &Answer<V>) -> bool {
+fn is_recorded(answer: &Answer<Stored>) -> bool {
     match answer {
         Answer::No(why) => *why != Why::Refused(Refusal::Missing),
         Answer::Entry(_)

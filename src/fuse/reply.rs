@@ -105,7 +105,7 @@ fn shown(looks: &Looks, sight: &Sight<Stored>) -> fuser::FileAttr {
 }
 
 /// The error of an answer that is not what was hoped for.
-pub(super) fn unexpected<V>(answer: &Answer<V>) -> Errno {
+pub(super) fn unexpected(answer: &Answer<Stored>) -> Errno {
     match answer {
         Answer::No(why) => errno(*why),
         // An inode that no longer means anything: the kernel looks its name up again.
