@@ -13,6 +13,7 @@ use crate::cli::complaint::reason;
 use crate::cli::from::InVault;
 use crate::cli::option::Key;
 use crate::cli::own_cloud;
+use crate::cli::runtime;
 use crate::cli::settings::Settings;
 use crate::cli::values::Wrong;
 use crate::http::Client;
@@ -135,8 +136,7 @@ impl Access {
 
 /// Whether anybody answers where the metadata service would be.
 fn answers(endpoint: &Endpoint) -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.is_ok_and(|runtime| runtime.block_on(imds::answers(endpoint)))
+    runtime::wait_for(imds::answers(endpoint)).unwrap_or(false)
 }
 
 fn given(settings: &Settings) -> (Option<&str>, Option<&str>) {

@@ -9,6 +9,7 @@ pub mod spelling;
 
 pub mod grammar;
 pub mod mount_options;
+pub mod runtime;
 pub mod settings;
 
 pub mod arguments;

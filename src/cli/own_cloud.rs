@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
+use crate::cli::runtime;
 use crate::clock;
 use crate::identity::choice::Choice;
 use crate::identity::detect;
@@ -31,11 +32,8 @@ pub fn tagged(
     let endpoint = detect::metadata_endpoint(here);
     let endpoint = endpoint.map_err(|error| Complaint::usage(error.to_string()))?;
     let machine = Machine::new(&endpoint, ca_pem)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Complaint::new(Exit::System, error.to_string()))?;
-    let found = runtime.block_on(look(&machine, name, clock::now() + patience));
-    runtime.shutdown_background();
-    found
+    let found = runtime::wait_for(look(&machine, name, clock::now() + patience));
+    found.map_err(|error| Complaint::new(Exit::System, error.to_string()))?
 }
 
 async fn look(machine: &Machine, name: &str, deadline: Moment) -> Result<VaultAddress, Complaint> {

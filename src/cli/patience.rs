@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cli::access::Access;
 use crate::cli::complaint::Complaint;
 use crate::cli::complaint::Exit;
+use crate::cli::runtime;
 use crate::clock;
 use crate::http;
 use crate::log;
@@ -27,16 +28,12 @@ pub fn ask<T>(
 ) -> Result<T, Complaint> {
     let system = |error: &dyn ToString| Complaint::new(Exit::System, error.to_string());
     process::keep_to_itself().map_err(|error| system(&error))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| system(&error))?;
     let deadline = clock::now() + limit;
-    let answer = runtime.block_on(async {
+    let answer = runtime::wait_for(async {
         let (vault, _tokens) = access.connect(None).map_err(Complaint::from)?;
         question(&vault, deadline).await.map_err(|problem| complain(&problem))
     });
-    // A look-up in DNS that hangs is left behind.
-    runtime.shutdown_background();
-    answer
+    answer.map_err(|error| system(&error))?
 }
 
 /// Asks until there is an answer, a problem that asking again does not mend, or no time left.
