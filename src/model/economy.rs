@@ -58,7 +58,7 @@ pub fn carried(names: usize, since: Duration, policy: &Policy) -> usize {
 impl<W, V: Value> Cache<W, V> {
     /// How many names are in use.
     fn in_use(&self) -> usize {
-        self.entries.values().filter(|entry| entry.awake && entry.held.is_some()).count()
+        self.entries.values().filter(|entry| entry.in_use()).count()
     }
 
     /// Whether names in use are to be confirmed by walking the list, as far as is known now.
@@ -126,10 +126,7 @@ impl<W, V: Value> Cache<W, V> {
             return;
         }
         self.suspected = Some(now);
-        let in_use = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.may_be_asked_early() && entry.held.is_some());
+        let in_use = self.entries.iter().filter(|(_, entry)| entry.may_be_asked_early());
         let names: Vec<SecretName> = in_use.map(|(name, _)| name.clone()).collect();
         for name in names {
             self.line_up(now, &name);

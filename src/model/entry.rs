@@ -212,11 +212,17 @@ impl<W, V> Entry<W, V> {
         self.struck.is_some() || self.rival.is_some()
     }
 
+    /// Whether the name is in use, and something is held of it.
+    #[must_use]
+    pub const fn in_use(&self) -> bool {
+        self.awake && self.held.is_some()
+    }
+
     /// Whether a request before its time does no harm: the name is in use, none is under way, and no
     /// second word is waited for, which has its own time.
     #[must_use]
     pub const fn may_be_asked_early(&self) -> bool {
-        self.awake && self.asking.is_none() && !self.in_doubt()
+        self.in_use() && self.asking.is_none() && !self.in_doubt()
     }
 
     /// Whether nobody has asked for the name for so long.
