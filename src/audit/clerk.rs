@@ -109,7 +109,7 @@ impl Clerk {
             // Its caller was told something else by now, or it stood behind one who waited in vain.
             Err(io::ErrorKind::TimedOut.into())
         } else {
-            self.write(decision, SINK)
+            self.write(decision)
         };
         let end = clock::now();
         if end.since(start) < SINK {
@@ -138,11 +138,11 @@ impl Clerk {
         written
     }
 
-    fn write(&mut self, decision: &Decision, patience: Duration) -> io::Result<()> {
+    fn write(&mut self, decision: &Decision) -> io::Result<()> {
         let caller = Caller::of(decision.thread);
         let sequence = self.sequence + 1;
         let context = Context { mount: &self.mount, sequence, lost: self.lost };
-        self.sink.write(&line::of(decision, &caller, &context), patience)?;
+        self.sink.write(&line::of(decision, &caller, &context), SINK)?;
         self.sequence = sequence;
         Ok(())
     }
