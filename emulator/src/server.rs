@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::dialect::Dialect;
 use crate::fault::Greeting;
 use crate::record::Service;
+use crate::state::Cuts;
 use crate::state::Shared;
 use crate::wire;
 use crate::wire::Behind;
@@ -73,8 +74,8 @@ impl Runtime {
                     continue;
                 };
                 let _ = stream.set_nodelay(true);
-                let (answer, mut cut) =
-                    (answer(stream, door.clone(), Arc::clone(&shared)), shared.cuts());
+                let (door, mut cut) = (door.clone(), shared.cuts());
+                let answer = answer(stream, door, cut.clone(), Arc::clone(&shared));
                 tokio::spawn(async move {
                     tokio::select! {
                         () = answer => {}
@@ -96,14 +97,14 @@ impl Drop for Runtime {
     }
 }
 
-async fn answer(stream: TcpStream, door: Door, shared: Arc<Shared>) {
+async fn answer(stream: TcpStream, door: Door, cuts: Cuts, shared: Arc<Shared>) {
     let (service, tls) = match door {
         Door::Vault(acceptor) => (Service::Vault, Some(acceptor)),
         Door::Entra(acceptor) => (Service::Entra, Some(acceptor)),
         Door::Stranger(acceptor) => (Service::Elsewhere, acceptor),
         Door::Metadata => (Service::Metadata, None),
         Door::Machine(dialect, acceptor) => (Service::Machine(dialect), acceptor),
-        Door::Control => return wire::talk(stream, Behind::Control, shared).await,
+        Door::Control => return wire::talk(stream, Behind::Control, cuts, shared).await,
     };
     let greeting = shared.with(|state| state.greetings.get(&service).copied());
     match greeting.unwrap_or_default() {
@@ -112,11 +113,11 @@ async fn answer(stream: TcpStream, door: Door, shared: Arc<Shared>) {
         Greeting::Silence => std::future::pending().await,
     }
     match tls {
-        None => wire::talk(stream, Behind::Service(service), shared).await,
+        None => wire::talk(stream, Behind::Service(service), cuts, shared).await,
         Some(tls) => {
             // A client that does not trust the certificate ends here.
             if let Ok(stream) = tls.accept(stream).await {
-                wire::talk(stream, Behind::Service(service), shared).await;
+                wire::talk(stream, Behind::Service(service), cuts, shared).await;
             }
         }
     }

@@ -26,6 +26,9 @@ use crate::record::Service;
 use crate::record::Violation;
 use crate::vault::Store;
 
+/// What changes when connections are cut, since it was asked for.
+pub(crate) type Cuts = watch::Receiver<u64>;
+
 /// Everything that the services, the handles and the control interface share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -91,8 +94,8 @@ impl Shared {
         self.cut.send_modify(|count| *count += 1);
     }
 
-    /// What changes when connections are cut.
-    pub(crate) fn cuts(&self) -> watch::Receiver<u64> {
+    /// What changes when connections are cut from now on.
+    pub(crate) fn cuts(&self) -> Cuts {
         self.cut.subscribe()
     }
 

@@ -34,6 +34,7 @@ use crate::login;
 use crate::metadata;
 use crate::record::Service;
 use crate::secrets;
+use crate::state::Cuts;
 use crate::state::Shared;
 
 /// Who answers on a connection.
@@ -52,14 +53,19 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
 }
 
 /// Answers on a connection until one side ends it.
-pub(crate) async fn talk<W: Wire>(stream: W, behind: Behind, shared: Arc<Shared>) {
+pub(crate) async fn talk<W: Wire>(stream: W, behind: Behind, cuts: Cuts, shared: Arc<Shared>) {
     let cut = Arc::new(Cut::default());
     let sni = stream.sni();
     let service = service_fn(|request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         let cut = Arc::clone(&cut);
         let sni = sni.clone();
+        // What comes on a connection that was cut is not answered any more.
+        let was_cut = cuts.has_changed().unwrap_or(true);
         async move {
+            if was_cut {
+                std::future::pending::<()>().await;
+            }
             let answer = match behind {
                 Behind::Service(service) => {
                     let asked = asked(service, request, sni).await;

@@ -130,9 +130,6 @@ fn greet(world: &World, greeting: Greeting) {
 fn certificate(world: &World, certificate: Certificate) {
     world.emulator.show_certificate(certificate);
     world.emulator.cut_connections();
-    // A connection that was just being made has seen the good one.
-    std::thread::sleep(Duration::from_millis(300));
-    world.emulator.cut_connections();
 }
 
 fn no_resolver(world: &World) {
