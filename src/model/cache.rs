@@ -198,6 +198,7 @@ impl<W, V: Value> Cache<W, V> {
         while let Some((_, name)) = self.agenda.first().filter(|(at, _)| *at <= now).cloned() {
             self.review(now, &name, effects);
         }
+        self.take_turns(now);
         self.listing_overdue(now, effects);
     }
 
@@ -242,7 +243,8 @@ impl<W, V: Value> Cache<W, V> {
         }
         if entry.asking.is_none() && entry.next.is_some_and(|next| next <= now) {
             let waits = entry.in_doubt() || !entry.awake || entry.is_sought();
-            let later = self.walk_may_confirm(now).filter(|_| !waits);
+            let listed = !waits && entry.settled();
+            let later = self.walk_may_confirm(now).filter(|_| listed);
             if let Some(entry) = self.entries.get_mut(name) {
                 entry.next = later;
             }

@@ -4,8 +4,8 @@
 //! A page of the list says of up to 25 names when each last changed, so that a walk confirms many
 //! names for one request. But the list counts in whole seconds, and it says nothing of the right
 //! to read a value. So a walk confirms a name only if the vault's clock had moved past its last
-//! change when its value was read; and it carries requests for some of the names that did not
-//! change, in turn, so that each is asked about itself within `confirm`.
+//! change when its value was read; and between walks names have their turn, evenly in time, so that
+//! one is asked about itself in each refresh, and each within `confirm`.
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::model::event::Value;
 use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::policy::Policy;
+use crate::model::policy::TURNS_APART;
 use crate::model::queue::Wish;
 
 /// How long the list is, in requests.
@@ -38,21 +39,26 @@ impl Pages {
     }
 }
 
-/// Whether a walk, and the requests that it carries, are cheaper than a request for each of so
-/// many names. Where they are equal the requests are better: they say more.
+/// Whether walks are cheaper than a request for each of so many names. Where they are equal the
+/// requests are better: they say more.
 #[must_use]
 pub fn pays(pages: Pages, names: usize, policy: &Policy) -> bool {
-    let carried = carried(names, policy.refresh, policy);
-    usize::try_from(pages.cost()).unwrap_or(usize::MAX).saturating_add(carried) < names
+    usize::try_from(cost(pages, names, policy)).is_ok_and(|cost| cost < names)
 }
 
-/// For how many of so many names a walk carries a request, if the last one began so long ago.
+/// How many requests a refresh takes in which so many names are confirmed by a walk, those
+/// included whose turn it is.
 #[must_use]
-pub fn carried(names: usize, since: Duration, policy: &Policy) -> usize {
-    let share = since.as_secs_f64() / policy.confirm.as_secs_f64();
-    let all = names as f64;
-    // Not more than there are, whatever the durations.
-    ((all * share).ceil().min(all) as usize).max(1)
+pub fn cost(pages: Pages, names: usize, policy: &Policy) -> u32 {
+    let turns = policy.refresh.div_duration_f64(turn(names, policy)).round();
+    pages.cost().saturating_add(turns as u32)
+}
+
+/// How long after one of so many names it is the turn of the next.
+#[must_use]
+pub fn turn(names: usize, policy: &Policy) -> Duration {
+    let all = names.max(1) as f64;
+    policy.confirm.mul_f64(IN_TIME / all).min(policy.refresh.mul_f64(IN_TIME))
 }
 
 impl<W, V: Value> Cache<W, V> {
@@ -72,28 +78,36 @@ impl<W, V: Value> Cache<W, V> {
         !pays(Pages::Exactly(pages.saturating_add(1)), self.in_use(), &self.policy)
     }
 
-    /// A walk begins that is to confirm names. Those that were not asked about themselves for the
-    /// longest time are, beside it.
-    pub(super) fn carry(&mut self, now: Moment) {
-        let mut names: Vec<(bool, Moment, SecretName)> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.may_be_asked_early())
-            .filter_map(|(name, entry)| {
-                let held = entry.held.as_ref()?;
-                Some((held.settled, held.confirmed, name.clone()))
-            })
+    /// A walk begins that is to confirm names: from now on they have their turns.
+    pub(super) fn begin_turns(&mut self, now: Moment) {
+        let turn = turn(self.in_use(), &self.policy);
+        self.listing.turn.get_or_insert(now + turn);
+    }
+
+    /// Those that were not asked about themselves for the longest time are, if it is their turn.
+    pub(super) fn take_turns(&mut self, now: Moment) {
+        if self.listing.turn.is_none_or(|at| at > now) {
+            return;
+        }
+        self.listing.turn = None;
+        if !self.listing.confirms {
+            return;
+        }
+        let in_use = self.entries.iter().filter(|(_, entry)| entry.may_be_asked_early());
+        let mut names: Vec<(Moment, SecretName)> = in_use
+            .filter_map(|(name, entry)| Some((entry.held.as_ref()?.confirmed, name.clone())))
             .collect();
         names.sort_unstable();
-        let since = self.listing.began.map_or(self.policy.refresh, |at| now.since(at));
-        let since = since.min(self.policy.refresh);
-        let turn = carried(names.len(), since, &self.policy);
-        let late = |confirmed: Moment| now.since(confirmed) + since > self.policy.confirm;
-        let due = names.iter().filter(|(settled, confirmed, _)| !settled || late(*confirmed));
-        let most = turn.max(due.count());
-        for (.., name) in names.into_iter().take(most) {
+        let turn = turn(names.len(), &self.policy);
+        let together = TURNS_APART.div_duration_f64(turn).ceil().max(1.0);
+        let pause = turn.mul_f64(together);
+        // More than it is the turn of, where nobody could be asked for a while.
+        let late = |confirmed: Moment| now.since(confirmed) + pause > self.policy.confirm;
+        let late = names.iter().filter(|(confirmed, _)| late(*confirmed)).count();
+        for (_, name) in names.into_iter().take(late.max(together as usize)) {
             self.line_up(now, &name);
         }
+        self.listing.turn = Some(now + pause);
     }
 
     /// A page that was asked for at `asked` says this of a name.
@@ -168,6 +182,9 @@ impl<W, V: Value> Cache<W, V> {
     }
 }
 
+/// So much of the time that there is do turns take.
+const IN_TIME: f64 = 0.95;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,12 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_confirmed_by_a_request_of_its_own_within_confirm() {
+    fn every_name_has_its_turn_within_confirm_and_one_in_each_refresh() {
         let policy = Policy::default();
-        assert_eq!(carried(300, policy.refresh, &policy), 20);
-        assert_eq!(carried(3, policy.refresh, &policy), 1);
+        for names in [1, 2, 15, 300, 10_000] {
+            let turn = turn(names, &policy);
+            assert!(turn.mul_f64(names as f64) < policy.confirm && turn < policy.refresh);
+        }
         let minute = Policy { confirm: policy.refresh, ..policy };
-        assert_eq!(carried(300, minute.refresh, &minute), 300);
         assert!(!pays(Pages::Exactly(1), 300, &minute));
     }
 }

@@ -212,6 +212,12 @@ impl<W, V> Entry<W, V> {
         self.struck.is_some() || self.rival.is_some()
     }
 
+    /// Whether a page of the list would show that what is held is no longer the newest.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.settled)
+    }
+
     /// Whether the name is in use, and something is held of it.
     #[must_use]
     pub const fn in_use(&self) -> bool {

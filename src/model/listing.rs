@@ -33,14 +33,14 @@ pub struct Listing<W> {
     pub in_kernel: bool,
     /// The walk that is under way.
     pub walk: Option<Walk>,
-    /// When the last walk began that was to confirm names.
-    pub began: Option<Moment>,
     /// How long the list is.
     pub pages: Pages,
     /// When the vault last refused its list.
     pub denied: Option<Moment>,
     /// Whether names in use are confirmed by walks.
     pub confirms: bool,
+    /// When it is the next one's turn to be asked about itself, while walks confirm names.
+    pub turn: Option<Moment>,
     /// Whether the next walk is to tell which names there are not.
     pub learns: bool,
     /// When the next walk is due.
@@ -114,7 +114,7 @@ impl<W> Default for Listing<W> {
             read: None,
             in_kernel: false,
             walk: None,
-            began: None,
+            turn: None,
             pages: Pages::Exactly(1),
             denied: None,
             confirms: false,

@@ -96,6 +96,9 @@ impl Default for Policy {
     }
 }
 
+/// Where names have their turn more often than this, several have it at once.
+pub const TURNS_APART: Duration = Duration::from_secs(1);
+
 /// A mount waits so long, at random, before it fetches what nobody asked for: many mounts may
 /// start together.
 pub const PREFETCH_WITHIN: Duration = Duration::from_secs(30);

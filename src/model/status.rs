@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::cache::Cache;
-use crate::model::economy::carried;
+use crate::model::economy::cost;
 use crate::model::entry::Entry;
 use crate::model::event::Value;
 use crate::model::failure::Failure;
@@ -146,9 +146,7 @@ impl<W, V: Value> Cache<W, V> {
         if !self.walk_pays(now) {
             return names;
         }
-        let names = usize::try_from(names).unwrap_or(usize::MAX);
-        let carried = carried(names, self.policy.refresh, &self.policy);
-        self.listing.pages.cost().saturating_add(u32::try_from(carried).unwrap_or(u32::MAX))
+        cost(self.listing.pages, usize::try_from(names).unwrap_or(usize::MAX), &self.policy)
     }
 
     fn serves(&self, now: Moment, entry: &Entry<W, V>) -> bool {

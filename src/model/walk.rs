@@ -77,9 +77,8 @@ impl<W, V: Value> Cache<W, V> {
         }
         match self.listing.source {
             Source::Walk(at) if now.since(at) < self.policy.refresh => {
-                let soon = at + self.dice.shorten(self.policy.refresh);
-                let soon = soon.max(now);
-                self.listing.next = Some(self.listing.next.map_or(soon, |next| next.min(soon)));
+                let soon = at + self.dice.shorten_a_little(self.policy.refresh);
+                self.listing.next.get_or_insert(soon.max(now));
             }
             Source::Walk(_) | Source::Nothing | Source::Seen => self.walk(Class::Background),
         }
@@ -134,11 +133,7 @@ impl<W, V: Value> Cache<W, V> {
         let confirms = self.listing.confirms;
         let learns = std::mem::take(&mut self.listing.learns);
         if confirms {
-            // The first one comes soon after each name was asked about itself.
-            if matches!(self.listing.source, Source::Walk(_)) {
-                self.carry(now);
-            }
-            self.listing.began = Some(now);
+            self.begin_turns(now);
         }
         self.listing.walk =
             Some(Walk { began: now, asked: now, pages: 0, items: Vec::new(), confirms, learns });
@@ -222,7 +217,7 @@ impl<W, V: Value> Cache<W, V> {
         let rest = now + now.since(began) / 2;
         let used = waited || self.listing_used(now);
         self.listing.next = if used || self.listing.confirms {
-            Some((began + self.dice.shorten(self.policy.refresh)).max(rest))
+            Some((began + self.dice.shorten_a_little(self.policy.refresh)).max(rest))
         } else {
             None
         };
@@ -287,7 +282,8 @@ impl<W, V: Value> Cache<W, V> {
     pub(super) fn listing_due(&self) -> Option<Moment> {
         let first = self.listing.waiters.iter().map(|(_, since)| *since + self.policy.open_timeout);
         let sought = first_over(&self.listing.seekers, self.policy.open_timeout);
-        let due = [self.listing_copy_ends(), first.min(), self.listing.next, sought];
+        let listing = &self.listing;
+        let due = [self.listing_copy_ends(), first.min(), listing.next, listing.turn, sought];
         due.into_iter().flatten().min()
     }
 

@@ -164,7 +164,7 @@ impl<W, V: Value> Cache<W, V> {
         entry.awake = !entry.unused_for(now, self.policy.idle_after());
         let every = if !entry.awake {
             self.dice.shorten(self.policy.idle_refresh())
-        } else if self.listing.confirms {
+        } else if self.listing.confirms && entry.settled() {
             // The next walk comes before that.
             self.policy.refresh
         } else {

@@ -158,9 +158,12 @@ fn three_hundred_names_that_do_not_change_cost_an_eighth() {
     let mut vault = Vault::new(300);
     vault.open(300);
     vault.refreshes(2, 300);
-    let cost = vault.refreshes(15, 300);
-    assert!(cost.gets + cost.pages <= 15 * 300 / 8, "{cost:?}");
-    assert!(cost.pages >= 15 * 12, "a walk in each refresh: {cost:?}");
+    // Of any five refreshes, not only in the long run.
+    for _ in 0..15 {
+        let cost = vault.refreshes(5, 300);
+        assert!(cost.gets + cost.pages <= 5 * 300 / 8, "{cost:?}");
+        assert!(cost.pages >= 5 * 12, "a walk in each refresh: {cost:?}");
+    }
 }
 
 #[test]
@@ -212,12 +215,12 @@ fn what_rotated_is_fetched_and_nothing_else() {
     let mut vault = Vault::new(300);
     vault.open(300);
     vault.refreshes(3, 300);
-    let calm = vault.refreshes(1, 300);
     for text in ["n00007", "n00100", "n00299"] {
         vault.secrets.insert(text.to_owned(), 2);
     }
     let cost = vault.refreshes(1, 300);
-    assert!(cost.gets <= calm.gets + 3 + 1, "{cost:?} after {calm:?}");
+    // A fifteenth of the names has its turn.
+    assert!(cost.gets <= 22 + 3, "{cost:?}");
     for text in ["n00007", "n00100", "n00299"] {
         let node = vault.desk.sight(text).node;
         let caller = vault.desk.read(node);
