@@ -28,8 +28,8 @@ impl Dice {
         span.saturating_mul(thousandths) / 1000
     }
 
-    /// 85 to 95 % of a span: for what costs so much that it must not be done seven times in five
-    /// spans.
+    /// 85 to 95 % of a span: for what is done again and again, so that it is done little more often
+    /// than once in a span.
     pub fn shorten_a_little(&mut self, span: Duration) -> Duration {
         let thousandths = 850 + u32::try_from(self.throw() % 101).unwrap_or(0);
         span.saturating_mul(thousandths) / 1000

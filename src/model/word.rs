@@ -168,7 +168,7 @@ impl<W, V: Value> Cache<W, V> {
             // The next walk comes before that.
             self.policy.refresh
         } else {
-            self.dice.shorten(self.policy.refresh)
+            self.dice.shorten_a_little(self.policy.refresh)
         };
         entry.next = Some(now.max(asked + every));
         if entry.awake {

@@ -253,7 +253,7 @@ fn without_the_right_to_list_each_name_in_use_is_asked_about_and_the_list_hardly
     for (text, asked) in &vault.gets {
         let gaps = asked.windows(2).map(|two| two[1].since(two[0]));
         let shortest = gaps.min();
-        assert!(shortest.is_some_and(|gap| gap >= seconds(42)), "{text}: {shortest:?}");
+        assert!(shortest.is_some_and(|gap| gap >= seconds(51)), "{text}: {shortest:?}");
     }
 }
 

@@ -96,7 +96,7 @@ fn without_the_right_to_list_twenty_names_in_use_are_asked_about_once_in_a_refre
     assert_eq!(gets.len(), 20);
     for (name, at) in &gets {
         let gaps = at.windows(2).map(|two| two[1] - two[0]);
-        assert!(gaps.min() >= Some(REFRESH.mul_f64(0.65)), "{name:?}: {at:?}");
+        assert!(gaps.min() >= Some(REFRESH.mul_f64(0.8)), "{name:?}: {at:?}");
     }
     assert_eq!(asked.iter().filter(|it| it.is_list()).count(), 0);
 }
