@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use tokio::runtime::Builder;
 
@@ -36,6 +37,7 @@ use crate::service::server::News;
 use crate::service::server::Service;
 use crate::service::server::Tell;
 use crate::service::trial::Trial;
+use crate::supervisor::report::Order;
 use crate::supervisor::report::Report;
 use crate::supervisor::report::Told;
 use crate::supervisor::worker;
@@ -91,7 +93,8 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
         Err(error) => return Err(io::Error::other(error)),
     };
     let reports = Arc::new(inherited.reports);
-    let tell = teller(Arc::clone(&reports))?;
+    let orders = Arc::new(inherited.orders);
+    let tell = teller(Arc::clone(&reports), Arc::clone(&orders))?;
     let filter = config.view.filter();
     let names = Names {
         shown: Box::new(move |name| filter.shows(name)),
@@ -99,7 +102,7 @@ fn serve(config: Config, inherited: Inherited) -> io::Result<()> {
     };
     let identity = identity(&config.access.identity);
     let service = Service::start(legacy, vault, tokens, config.policy, names, tell)?;
-    listen(service.clone(), Arc::clone(&reports))?;
+    listen(service.clone(), orders)?;
     server::serve(inherited.visitors, service.clone(), identity)?;
     let may_fail = config.audit_may_fail;
     let teller = inherited.clerk.map(Teller::begin).transpose()?;
@@ -164,42 +167,59 @@ fn identity(taken: &Taken) -> Identity {
 }
 
 /// Tells the model which inodes the kernel holds, and which not.
-fn listen(service: Service, reports: Arc<OwnedFd>) -> io::Result<()> {
+fn listen(service: Service, orders: Arc<OwnedFd>) -> io::Result<()> {
     thread::Builder::new().name("told".to_owned()).spawn(move || {
-        while let Ok(told) = Told::receive(&*reports) {
+        while let Ok(told) = Told::receive(&*orders) {
             service.told(told.serial, told.errno != Errno::NOENT.raw_os_error());
         }
     })?;
     Ok(())
 }
 
-/// The way to the supervisor: a thread of its own sends, so that nobody who tells has to wait.
-fn teller(socket: Arc<OwnedFd>) -> io::Result<Tell> {
-    let (sender, receiver) = mpsc::channel::<Report>();
-    thread::Builder::new().name("reports".to_owned()).spawn(move || {
-        while let Ok(report) = receiver.recv() {
-            if report.send(&*socket).is_err() {
+/// The way to the supervisor. Nobody who tells has to wait: what finds no room is left to a thread of
+/// its own, and so is all that comes after it, until there is room again.
+fn teller(reports: Arc<OwnedFd>, orders: Arc<OwnedFd>) -> io::Result<Tell> {
+    let (left, taken) = mpsc::channel::<News>();
+    let behind = Arc::new(Mutex::new(0_usize));
+    let (sockets, in_line) = ((Arc::clone(&reports), Arc::clone(&orders)), Arc::clone(&behind));
+    thread::Builder::new().name("news".to_owned()).spawn(move || {
+        let (reports, orders) = sockets;
+        while let Ok(news) = taken.recv() {
+            let sent = match news {
+                News::Notice(notice) => order(notice).send(&*orders),
+                News::Used(bytes) => Report::Used(bytes).send(&*reports),
+            };
+            if sent.is_err() {
                 return;
             }
+            *in_line.lock() -= 1;
         }
     })?;
     Ok(Box::new(move |news| {
+        let mut behind = behind.lock();
+        if *behind == 0
+            && let News::Notice(notice) = &news
+            && !is_full(order(notice.clone()).try_send(&*orders))
+        {
+            return;
+        }
+        *behind += 1;
         // Without a supervisor this process is about to end.
-        let _unheard = sender.send(reported(news));
+        let _unheard = left.send(news);
     }))
 }
 
-/// What became of a notice is reported under its number: the inode's, where that matters.
-fn reported(news: News) -> Report {
-    match news {
-        News::Notice(notice @ Notice::Attributes(node)) => {
-            Report::Notice { serial: node.0, notice }
-        }
-        News::Notice(notice @ (Notice::Entry(_) | Notice::Listing)) => {
-            Report::Notice { serial: 0, notice }
-        }
-        News::Used(bytes) => Report::Used(bytes),
-    }
+fn is_full(sent: io::Result<()>) -> bool {
+    sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// What became of a notice is told under its number: the inode's, where that matters.
+fn order(notice: Notice) -> Order {
+    let serial = match notice {
+        Notice::Attributes(node) => node.0,
+        Notice::Entry(_) | Notice::Listing => 0,
+    };
+    Order { serial, notice }
 }
 
 /// A panic ends the worker at once, where it happened: another one goes on from the arena. Of what
@@ -219,3 +239,39 @@ const THREADS: usize = 2;
 const RESOLVERS: usize = 4;
 
 const PANICKED: i32 = 70;
+
+#[cfg(test)]
+mod tests {
+    use std::ops::RangeInclusive;
+
+    use rustix::net::AddressFamily;
+    use rustix::net::SocketFlags;
+    use rustix::net::SocketType;
+    use rustix::net::socketpair;
+
+    use super::*;
+    use crate::model::tree::Node;
+
+    #[test]
+    fn whoever_tells_never_waits_and_is_heard_in_order() {
+        let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+        let pair = || socketpair(AddressFamily::UNIX, kind, flags, None).unwrap();
+        let ((reports, _reported), (orders, ordered)) = (pair(), pair());
+        let tell = teller(Arc::new(reports), Arc::new(orders)).unwrap();
+        let notice = |number| Notice::Attributes(Node(number));
+        let tell_all = |numbers: RangeInclusive<u64>| {
+            numbers.for_each(|number| tell(News::Notice(notice(number))));
+        };
+        let hear_all = |numbers: RangeInclusive<u64>| {
+            for number in numbers {
+                let order = Order { serial: number, notice: notice(number) };
+                assert_eq!(Order::receive(&ordered), Some(order));
+            }
+        };
+        // More than fits, and more while the rest is still in line.
+        tell_all(1..=2_000);
+        hear_all(1..=1_500);
+        tell_all(2_001..=3_000);
+        hear_all(1_501..=3_000);
+    }
+}

@@ -232,7 +232,7 @@ impl Service {
         self.look_after_a_while();
     }
 
-    /// Lets the model decide, and keeps what a later worker must know before anybody is told.
+    /// Lets the model decide, and keeps what a later worker must know before anybody is answered.
     fn think(&self, state: &mut State, event: Event<Caller, Stored>) -> Effects<Caller, Stored> {
         let now = clock::now();
         let mut effects = Vec::new();
@@ -244,6 +244,9 @@ impl Service {
         state.asleep = state.asleep.max(asleep);
         effects.extend(state.cache.handle(now, event));
         self.0.bulletin.announce(&effects);
+        // To have the kernel ask again is right at any time: it need not wait for the arena.
+        let first = effects.iter().take_while(|it| matches!(it, Effect::Tell(_))).count();
+        self.carry_out(effects.drain(..first));
         let changes = state.cache.changes();
         state.keeper.keep(changes);
         let wake = state.cache.wake(now);
@@ -260,7 +263,7 @@ impl Service {
         effects
     }
 
-    fn carry_out(&self, effects: Effects<Caller, Stored>) {
+    fn carry_out(&self, effects: impl IntoIterator<Item = Effect<Caller, Stored>>) {
         for effect in effects {
             match effect {
                 Effect::Answer { to, answer } => to(answer),

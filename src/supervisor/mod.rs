@@ -29,6 +29,7 @@ pub mod notify;
 pub mod pair;
 pub mod process;
 pub mod signals;
+pub mod sockets;
 pub mod waiting;
 
 pub mod door;

@@ -2,31 +2,30 @@
 //!
 //! Telling waits for whoever holds the lock of the directory or inode in question, which may be
 //! somebody whose request the worker has yet to answer. So it happens in a process through which no
-//! request passes, and on a thread for which nothing else waits.
+//! request passes, and on a thread for which nothing else waits. The thread takes its orders from
+//! the worker itself: what is not told yet lies in the socket, and what finds no room there stays
+//! with the worker.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::Sender;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::EventfdFlags;
-use rustix::event::eventfd;
 use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
+use rustix::net::Shutdown;
 use rustix::net::send;
+use rustix::net::shutdown;
 
 use crate::model::event::Notice;
 use crate::model::tree::ROOT;
+use crate::supervisor::report::Order;
 use crate::supervisor::report::Told;
 
-/// How many notices may wait before no more are taken.
-const QUEUE: usize = 4_096;
 /// `FUSE_NOTIFY_INVAL_INODE` and `FUSE_NOTIFY_INVAL_ENTRY`.
 const INVAL_INODE: i32 = 2;
 const INVAL_ENTRY: i32 = 3;
@@ -34,91 +33,64 @@ const INVAL_ENTRY: i32 = 3;
 /// The way to the thread.
 #[derive(Debug)]
 pub struct Notifier {
-    orders: Sender<Order>,
-    waiting: Arc<Waiting>,
+    workers: Sender<Arc<OwnedFd>>,
+    /// The socket of the worker that is listened to.
+    worker: Option<Arc<OwnedFd>>,
     ended: Receiver<()>,
-}
-
-/// A notice, and the socket of the worker that asked for it.
-#[derive(Debug)]
-struct Order {
-    serial: u64,
-    notice: Notice,
-    worker: Arc<OwnedFd>,
-}
-
-/// How many orders are waiting, and something to be read once they are few again.
-#[derive(Debug)]
-struct Waiting {
-    orders: AtomicUsize,
-    drained: OwnedFd,
 }
 
 impl Notifier {
     /// Starts the thread for a mount.
     pub fn start(fuse: OwnedFd) -> io::Result<Self> {
-        let drained = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let waiting = Arc::new(Waiting { orders: AtomicUsize::new(0), drained });
-        let (orders, taken) = channel();
+        let (workers, taken) = channel::<Arc<OwnedFd>>();
         let (alive, ended) = channel();
-        let counted = Arc::clone(&waiting);
         thread::Builder::new().name("akvfs-notifier".to_owned()).spawn(move || {
-            for order in taken {
-                carry_out(&fuse, &order);
-                counted.one_less();
+            for worker in taken {
+                while let Some(order) = Order::receive(&*worker) {
+                    carry_out(&fuse, &worker, &order);
+                }
             }
             drop(alive);
         })?;
-        Ok(Self { orders, waiting, ended })
+        Ok(Self { workers, worker: None, ended })
     }
 
-    /// Has the kernel told, and the outcome reported to the worker.
-    pub fn tell(&self, serial: u64, notice: Notice, worker: &Arc<OwnedFd>) {
-        self.waiting.orders.fetch_add(1, Ordering::SeqCst);
-        // The thread takes orders for as long as there is this sender.
-        let _ = self.orders.send(Order { serial, notice, worker: Arc::clone(worker) });
-    }
-
-    /// Whether so much is waiting that no more should be taken from the worker.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.waiting.orders.load(Ordering::SeqCst) >= QUEUE
-    }
-
-    /// What is readable once little is waiting again.
-    #[must_use]
-    pub fn drained(&self) -> &OwnedFd {
-        &self.waiting.drained
+    /// Has the kernel told what this worker orders from now on, and the worker what became of it.
+    /// Another one that was listened to before is dead.
+    pub fn listen_to(&mut self, worker: &Arc<OwnedFd>) {
+        if self.worker.as_ref().is_some_and(|before| Arc::ptr_eq(before, worker)) {
+            return;
+        }
+        self.hear_no_more();
+        self.worker = Some(Arc::clone(worker));
+        // The thread takes workers for as long as there is this sender.
+        let _ = self.workers.send(Arc::clone(worker));
     }
 
     /// Lets the thread finish what it was asked to do, for so long at most.
-    pub fn finish(self, patience: Duration) {
-        drop(self.orders);
+    pub fn finish(mut self, patience: Duration) {
+        self.hear_no_more();
+        drop(self.workers);
         let _ = self.ended.recv_timeout(patience);
     }
-}
 
-impl Waiting {
-    fn one_less(&self) {
-        if self.orders.fetch_sub(1, Ordering::SeqCst) == QUEUE / 2 {
-            let _ = rustix::io::write(&self.drained, &1_u64.to_ne_bytes());
+    /// What was ordered is carried out; who waits to tell that worker something waits no longer.
+    fn hear_no_more(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            let _ = shutdown(&*worker, Shutdown::Both);
         }
     }
 }
 
-fn carry_out(fuse: &OwnedFd, order: &Order) {
-    // Nobody but this order keeps the socket: the worker is gone.
-    if Arc::strong_count(&order.worker) == 1 {
-        return;
-    }
+fn carry_out(fuse: &OwnedFd, worker: &OwnedFd, order: &Order) {
     let errno = match rustix::io::write(fuse, &encode(&order.notice)) {
         Ok(_) => 0,
         Err(error) => error.raw_os_error(),
     };
     let told = Told { serial: order.serial, errno }.encode();
-    // This waits for a worker that does not read. When it dies the supervisor shuts the socket, and
-    // the next worker has the kernel asked about every inode anew.
-    let _ = retry_on_intr(|| send(&*order.worker, &told, SendFlags::NOSIGNAL));
+    // This waits for a worker that does not read. When it dies the socket is shut, and the next
+    // worker has the kernel asked about every inode anew.
+    let _ = retry_on_intr(|| send(worker, &told, SendFlags::NOSIGNAL));
 }
 
 /// The kernel's `fuse_out_header` and what it announces.

@@ -22,12 +22,6 @@ use rustix::fs::fstat;
 use rustix::fs::ftruncate;
 use rustix::fs::memfd_create;
 use rustix::fs::seek;
-use rustix::net::AddressFamily;
-use rustix::net::Shutdown;
-use rustix::net::SocketFlags;
-use rustix::net::SocketType;
-use rustix::net::shutdown;
-use rustix::net::socketpair;
 use rustix::process::Pid;
 use rustix::process::PidfdFlags;
 use rustix::process::WaitId;
@@ -44,6 +38,7 @@ use crate::supervisor::ledger::WORDS;
 use crate::supervisor::process;
 use crate::supervisor::process::Rights;
 use crate::supervisor::relay;
+use crate::supervisor::sockets::Sockets;
 use crate::sys::Pinned;
 use crate::sys::SharedWords;
 
@@ -87,17 +82,6 @@ pub struct Pair {
     worker: Place,
     /// Of what the last of them died.
     last_death: Option<String>,
-}
-
-#[derive(Debug)]
-struct Sockets {
-    /// The relay's end and the worker's end. Both are kept, so that neither dies with a process.
-    relay: OwnedFd,
-    worker: OwnedFd,
-    reports: Arc<OwnedFd>,
-    reporter: OwnedFd,
-    visitors: OwnedFd,
-    visited: OwnedFd,
 }
 
 /// A process that is to run: it does, or it is to be started.
@@ -162,6 +146,7 @@ impl Pair {
             let mut descriptors = vec![
                 (&self.sockets.worker, process::SOCKET),
                 (&self.sockets.reporter, process::REPORTS),
+                (&self.sockets.orderer, process::ORDERS),
                 (&self.sockets.visited, process::VISITORS),
                 (&self.estate.arena, process::ARENA),
                 (&self.estate.brief, process::BRIEF),
@@ -199,8 +184,15 @@ impl Pair {
 
     /// The socket on which the worker reports.
     #[must_use]
-    pub fn reports(&self) -> &Arc<OwnedFd> {
+    pub fn reports(&self) -> &OwnedFd {
         &self.sockets.reports
+    }
+
+    /// The socket on which the worker says what the kernel is to be told. It is another one with
+    /// each worker.
+    #[must_use]
+    pub fn orders(&self) -> &Arc<OwnedFd> {
+        &self.sockets.orders
     }
 
     /// The socket on which the worker is handed connections.
@@ -280,8 +272,6 @@ impl Pair {
         self.relay.kill();
         self.relay.reap();
         Ledger::over(self.memory.words()).set_greeted(false);
-        // Whoever waits to tell this worker something waits no longer.
-        let _ = shutdown(&*self.sockets.reports, Shutdown::Both);
         self.sockets = Sockets::new()?;
         Ok(())
     }
@@ -305,17 +295,6 @@ impl Pair {
             place.kill();
             place.reap();
         }
-    }
-}
-
-impl Sockets {
-    fn new() -> io::Result<Self> {
-        let pair =
-            || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
-        let (relay, worker) = pair()?;
-        let (reports, reporter) = pair()?;
-        let (visitors, visited) = pair()?;
-        Ok(Self { relay, worker, reports: Arc::new(reports), reporter, visitors, visited })
     }
 }
 

@@ -62,6 +62,8 @@ pub const OUTCOME: RawFd = 107;
 
 /// Where the worker finds its end of the socket on which it is handed connections.
 pub const VISITORS: RawFd = 108;
+/// Where the worker finds the socket for what the kernel is to be told.
+pub const ORDERS: RawFd = 110;
 /// Where the worker finds its socket to the clerk, if opens are recorded.
 pub const CLERK: RawFd = 109;
 

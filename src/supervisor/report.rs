@@ -43,21 +43,23 @@ pub enum Report {
         /// What can be done about it.
         hint: Option<String>,
     },
-    /// The kernel is to be told something.
-    Notice {
-        /// The number under which the outcome is reported back.
-        serial: u64,
-        /// What the kernel is to be told.
-        notice: Notice,
-    },
     /// So many bytes of the arena, from its start, are to be kept in memory.
     Used(u64),
 }
 
-/// What became of a notice.
+/// Something that the worker wants the kernel to be told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Order {
+    /// The number under which the outcome is reported back.
+    pub serial: u64,
+    /// What the kernel is to be told.
+    pub notice: Notice,
+}
+
+/// What became of an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Told {
-    /// The notice's number.
+    /// The order's number.
     pub serial: u64,
     /// The kernel's error, or 0.
     pub errno: i32,
@@ -65,6 +67,8 @@ pub struct Told {
 
 /// The longest message. A socket's buffer holds more than that.
 const LONGEST: usize = 64 << 10;
+/// The longest order: the kind, its number, and a name behind its length.
+const LONGEST_ORDER: usize = 256;
 /// The longest text, and the most warnings, in a message.
 const LONGEST_TEXT: usize = 2 << 10;
 const MOST_WARNINGS: usize = 8;
@@ -104,22 +108,6 @@ impl Report {
                 message.text(text);
                 message.hint(hint.as_deref());
             }
-            Self::Notice { serial, notice } => match notice {
-                Notice::Entry(name) => {
-                    message.byte(tag::ENTRY);
-                    message.number(*serial);
-                    message.text(name.as_str());
-                }
-                Notice::Attributes(node) => {
-                    message.byte(tag::ATTRIBUTES);
-                    message.number(*serial);
-                    message.number(node.0);
-                }
-                Notice::Listing => {
-                    message.byte(tag::LISTING);
-                    message.number(*serial);
-                }
-            },
             Self::Used(bytes) => {
                 message.byte(tag::USED);
                 message.number(*bytes);
@@ -146,15 +134,6 @@ impl Report {
                 message: message.text()?,
                 hint: message.hint()?,
             },
-            tag::ENTRY => Self::Notice {
-                serial: message.number()?,
-                notice: Notice::Entry(SecretName::parse(&message.text()?)?),
-            },
-            tag::ATTRIBUTES => Self::Notice {
-                serial: message.number()?,
-                notice: Notice::Attributes(Node(message.number()?)),
-            },
-            tag::LISTING => Self::Notice { serial: message.number()?, notice: Notice::Listing },
             tag::USED => Self::Used(message.number()?),
             _ => return None,
         };
@@ -175,6 +154,67 @@ impl Report {
         let mut buffer = vec![0; LONGEST];
         let (_, length) = recv(socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT).ok()?;
         Self::decode(buffer.get(..length)?)
+    }
+}
+
+impl Order {
+    /// The message that says this.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Writer(Vec::new());
+        message.byte(match self.notice {
+            Notice::Entry(_) => tag::ENTRY,
+            Notice::Attributes(_) => tag::ATTRIBUTES,
+            Notice::Listing => tag::LISTING,
+        });
+        message.number(self.serial);
+        match &self.notice {
+            Notice::Entry(name) => message.text(name.as_str()),
+            Notice::Attributes(node) => message.number(node.0),
+            Notice::Listing => {}
+        }
+        message.0
+    }
+
+    /// What a message says, or `None` if it is none.
+    #[must_use]
+    pub fn decode(message: &[u8]) -> Option<Self> {
+        let mut message = Reader(message);
+        let kind = message.byte()?;
+        let serial = message.number()?;
+        let notice = match kind {
+            tag::ENTRY => Notice::Entry(SecretName::parse(&message.text()?)?),
+            tag::ATTRIBUTES => Notice::Attributes(Node(message.number()?)),
+            tag::LISTING => Notice::Listing,
+            _ => return None,
+        };
+        message.0.is_empty().then_some(Self { serial, notice })
+    }
+
+    /// Sends this to the supervisor; waits while its socket is full.
+    pub fn send(&self, socket: impl AsFd) -> io::Result<()> {
+        retry_on_intr(|| send(&socket, &self.encode(), SendFlags::NOSIGNAL))?;
+        Ok(())
+    }
+
+    /// Sends this to the supervisor, if that can be at once.
+    pub fn try_send(&self, socket: impl AsFd) -> io::Result<()> {
+        send(&socket, &self.encode(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+        Ok(())
+    }
+
+    /// Waits for the next order of a worker. `None` once its socket is shut.
+    #[must_use]
+    pub fn receive(socket: impl AsFd) -> Option<Self> {
+        let mut buffer = [0; LONGEST_ORDER];
+        loop {
+            let received = retry_on_intr(|| recv(&socket, &mut buffer, RecvFlags::empty()));
+            let (_, length) = received.ok().filter(|(_, length)| *length > 0)?;
+            // What makes no sense is no order.
+            if let Some(order) = buffer.get(..length).and_then(Self::decode) {
+                return Some(order);
+            }
+        }
     }
 }
 
@@ -264,20 +304,33 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::AddressFamily;
+    use rustix::net::Shutdown;
+    use rustix::net::SocketFlags;
+    use rustix::net::SocketType;
+    use rustix::net::shutdown;
+    use rustix::net::socketpair;
+
     use super::*;
 
     fn reports() -> Vec<Report> {
-        let name = SecretName::parse("ftp-admin").unwrap();
         let warnings = vec![("a".to_owned(), None), (String::new(), Some("b".to_owned()))];
         vec![
             Report::Ready { warnings: Vec::new() },
             Report::Ready { warnings },
             Report::Fatal { code: 32, message: "no".to_owned(), hint: Some("so".to_owned()) },
             Report::Fatal { code: 0, message: String::new(), hint: None },
-            Report::Notice { serial: 1, notice: Notice::Entry(name) },
-            Report::Notice { serial: u64::MAX, notice: Notice::Attributes(Node(7)) },
-            Report::Notice { serial: 0, notice: Notice::Listing },
             Report::Used(1 << 40),
+        ]
+    }
+
+    fn orders() -> [Order; 4] {
+        let [short, long] = ["f", &"x".repeat(127)].map(|name| SecretName::parse(name).unwrap());
+        [
+            Order { serial: 1, notice: Notice::Entry(short) },
+            Order { serial: 0, notice: Notice::Entry(long) },
+            Order { serial: u64::MAX, notice: Notice::Attributes(Node(7)) },
+            Order { serial: 0, notice: Notice::Listing },
         ]
     }
 
@@ -286,8 +339,37 @@ mod tests {
         for report in reports() {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
+        for order in orders() {
+            assert!(order.encode().len() <= LONGEST_ORDER);
+            assert_eq!(Order::decode(&order.encode()), Some(order));
+        }
         let told = Told { serial: 5, errno: 2 };
         assert_eq!(Told::decode(&told.encode()), Some(told));
+    }
+
+    #[test]
+    fn an_order_is_sent_at_once_or_not_and_heard_until_the_socket_is_shut() {
+        let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, flags, None).unwrap();
+        let mut sent = Vec::new();
+        let error = loop {
+            let order = Order { serial: sent.len() as u64, notice: Notice::Listing };
+            match order.try_send(&theirs) {
+                Ok(()) => sent.push(order),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        for order in sent {
+            assert_eq!(Order::receive(&ours), Some(order));
+        }
+        send(&theirs, b"nonsense", SendFlags::NOSIGNAL).unwrap();
+        let [order, ..] = orders();
+        order.send(&theirs).unwrap();
+        // What was sent before is carried out all the same.
+        shutdown(&ours, Shutdown::Both).unwrap();
+        assert_eq!(Order::receive(&ours), Some(order));
+        assert_eq!(Order::receive(&ours), None);
     }
 
     #[test]
@@ -303,6 +385,14 @@ mod tests {
                 assert!(cut.is_none() || is_shorter, "{report:?} cut at {length}: {cut:?}");
             }
         }
+        for order in orders() {
+            let mut message = order.encode();
+            message.push(0);
+            assert_eq!(Order::decode(&message), None, "{order:?}");
+            for length in 0..message.len() - 1 {
+                assert_eq!(Order::decode(&message[..length]), None, "{order:?} cut at {length}");
+            }
+        }
         assert_eq!(Report::decode(&[99]), None);
         assert_eq!(Told::decode(&Report::Used(3).encode()), None);
     }
@@ -313,7 +403,7 @@ mod tests {
         message.extend(1_u64.to_ne_bytes());
         message.extend(2_u64.to_ne_bytes());
         message.extend(b"..");
-        assert_eq!(Report::decode(&message), None);
+        assert_eq!(Order::decode(&message), None);
     }
 
     #[test]

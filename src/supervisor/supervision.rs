@@ -189,6 +189,7 @@ impl Supervision {
     fn run(&mut self, waiting: Option<&OwnedFd>) -> Turn {
         loop {
             self.pair.keep_running();
+            self.notifier.listen_to(self.pair.orders());
             let ready = match self.wait(waiting) {
                 Ok(ready) => ready,
                 Err(error) => return failed(&error),
@@ -243,28 +244,21 @@ impl Supervision {
         let [door, table] = self.visitors.sources();
         let sources = [
             Some((self.signals.descriptor(), PollFlags::IN)),
-            // What the kernel has yet to be told stays with the worker while there is too much.
-            Some((&**self.pair.reports(), PollFlags::IN)).filter(|_| !self.notifier.is_full()),
+            Some((self.pair.reports(), PollFlags::IN)),
             self.pair.relay_end().map(|end| (end, PollFlags::IN)),
             self.pair.worker_end().map(|end| (end, PollFlags::IN)),
             // Of a pipe's write end poll tells when nobody reads any more, and nothing else.
             waiting.map(|pipe| (pipe, PollFlags::empty())),
-            Some((self.notifier.drained(), PollFlags::IN)),
             door,
             table,
         ];
-        let [signals, reports, relay, worker, abandoned, drained, visitors, table] =
+        let [signals, reports, relay, worker, abandoned, visitors, table] =
             wait(&sources, patience)?;
-        if drained {
-            let _ = rustix::io::read(self.notifier.drained(), &mut [0; 8]);
-        }
         Ok(Ready { signals, reports, relay, worker, abandoned, visitors, table })
     }
 
     fn take_reports(&mut self) -> Option<Turn> {
-        while !self.notifier.is_full()
-            && let Some(report) = Report::receive(&**self.pair.reports())
-        {
+        while let Some(report) = Report::receive(self.pair.reports()) {
             match report {
                 Report::Ready { warnings } => {
                     self.is_ready = true;
@@ -283,9 +277,6 @@ impl Supervision {
                 }
                 Report::Fatal { message, .. } => {
                     log::warning(format_args!("the worker cannot serve: {message}"))
-                }
-                Report::Notice { serial, notice } => {
-                    self.notifier.tell(serial, notice, self.pair.reports());
                 }
                 Report::Used(bytes) => self.pinning.lock(bytes),
             }

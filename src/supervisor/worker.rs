@@ -11,8 +11,10 @@ use crate::sys;
 pub struct Inherited {
     /// What a fuser session runs on: requests come out, answers go in.
     pub session: OwnedFd,
-    /// The socket for [`Report`](crate::supervisor::report::Report)s, and for what became of them.
+    /// The socket for [`Report`](crate::supervisor::report::Report)s.
     pub reports: OwnedFd,
+    /// The socket for [`Order`](crate::supervisor::report::Order)s, and for what became of them.
+    pub orders: OwnedFd,
     /// The arena.
     pub arena: OwnedFd,
     /// The socket on which it is handed those who come by the control socket.
@@ -32,6 +34,7 @@ pub fn inherited() -> io::Result<Inherited> {
     Ok(Inherited {
         session: sys::take_descriptor(process::SOCKET)?,
         reports: sys::take_descriptor(process::REPORTS)?,
+        orders: sys::take_descriptor(process::ORDERS)?,
         visitors: sys::take_descriptor(process::VISITORS)?,
         arena: sys::take_descriptor(process::ARENA)?,
         clerk: sys::take_descriptor(process::CLERK).ok(),

@@ -13,14 +13,23 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use rustix::process::Signal;
+
 use crate::Test;
 use crate::world::World;
+use crate::world::kill;
 use crate::world::wait_for;
 
-pub const TESTS: &[Test] = &[(
-    "twenty_thousand_rotations_under_a_storm_of_stats_hang_nobody",
-    twenty_thousand_rotations_under_a_storm_of_stats_hang_nobody,
-)];
+pub const TESTS: &[Test] = &[
+    (
+        "twenty_thousand_rotations_under_a_storm_of_stats_hang_nobody",
+        twenty_thousand_rotations_under_a_storm_of_stats_hang_nobody,
+    ),
+    (
+        "the_worker_after_one_that_was_killed_in_a_storm_is_heard",
+        the_worker_after_one_that_was_killed_in_a_storm_is_heard,
+    ),
+];
 
 pub const LONG: &[Test] = &[(
     "a_million_rotations_under_a_storm_of_stats_hang_nobody",
@@ -33,6 +42,23 @@ fn twenty_thousand_rotations_under_a_storm_of_stats_hang_nobody() {
 
 fn a_million_rotations_under_a_storm_of_stats_hang_nobody() {
     rage(1_000_000);
+}
+
+fn the_worker_after_one_that_was_killed_in_a_storm_is_heard() {
+    let world = World::mounted();
+    let version = world.path("version");
+    let first = number(&version);
+    for _ in 0..3 {
+        assert!(fs::metadata(world.path("storm-100000000")).is_err());
+        wait_for("a storm", || (number(&version) > first + 5_000).then_some(()));
+        kill(world.child("akvfs-worker"), Signal::KILL);
+        // It counts from the beginning, and the kernel has no reason to ask, unless it is told.
+        wait_for("the next worker's word", || {
+            assert!(fs::metadata(world.path("rotate")).is_err());
+            (number(&version) < first + 5_000).then_some(())
+        });
+    }
+    world.unmount().unwrap();
 }
 
 const THREADS: usize = 8;

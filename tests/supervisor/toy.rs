@@ -25,6 +25,7 @@ use std::time::UNIX_EPOCH;
 use akvfs::model::event::Notice;
 use akvfs::model::name::SecretName;
 use akvfs::model::tree::Node;
+use akvfs::supervisor::report::Order;
 use akvfs::supervisor::report::Report;
 use akvfs::supervisor::report::Told;
 use akvfs::supervisor::worker;
@@ -86,14 +87,14 @@ pub fn main() -> ExitCode {
         Beginning::Death => return ExitCode::FAILURE,
     }
     let toy = Toy {
-        reports: inherited.reports.try_clone().unwrap(),
+        orders: inherited.orders.try_clone().unwrap(),
         version: Arc::new(AtomicU64::new(1)),
         told: Arc::default(),
     };
     let told = Arc::clone(&toy.told);
-    let reports = inherited.reports.try_clone().unwrap();
+    let orders = inherited.orders;
     thread::spawn(move || {
-        while let Ok(outcome) = Told::receive(&reports) {
+        while let Ok(outcome) = Told::receive(&orders) {
             if outcome.serial != STORM {
                 told.lock().push(outcome);
             }
@@ -111,7 +112,7 @@ pub fn main() -> ExitCode {
 }
 
 struct Toy {
-    reports: OwnedFd,
+    orders: OwnedFd,
     version: Arc<AtomicU64>,
     told: Arc<Mutex<Vec<Told>>>,
 }
@@ -166,26 +167,26 @@ impl Toy {
 
     fn rotate(&self) {
         let serial = self.version.fetch_add(1, Ordering::SeqCst);
-        announce(serial, &self.reports);
+        announce(serial, &self.orders);
     }
 
     /// Sending waits while nobody takes what was sent before, which a session's thread must not.
     fn storm(&self, rotations: u64) {
-        let (version, reports) = (Arc::clone(&self.version), self.reports.try_clone().unwrap());
+        let (version, orders) = (Arc::clone(&self.version), self.orders.try_clone().unwrap());
         thread::spawn(move || {
             for _ in 0..rotations {
                 version.fetch_add(1, Ordering::SeqCst);
-                announce(STORM, &reports);
+                announce(STORM, &orders);
             }
         });
     }
 }
 
 /// Tells that `version` is another, and all else that can be told.
-fn announce(serial: u64, reports: &OwnedFd) {
+fn announce(serial: u64, orders: &OwnedFd) {
     let name = SecretName::parse("version").unwrap();
     for notice in [Notice::Entry(name), Notice::Attributes(Node(999)), Notice::Listing] {
-        Report::Notice { serial, notice }.send(reports).unwrap();
+        Order { serial, notice }.send(orders).unwrap();
     }
 }
 
