@@ -83,6 +83,11 @@ impl Notifier {
 }
 
 fn carry_out(fuse: &OwnedFd, worker: &OwnedFd, order: &Order) {
+    if order.notice == Notice::Listing {
+        // A listing that is on its way would be kept though it is old. To forget a name that is
+        // none waits for whoever reads the directory, and does nothing.
+        let _ = rustix::io::write(fuse, &entry("."));
+    }
     let errno = match rustix::io::write(fuse, &encode(&order.notice)) {
         Ok(_) => 0,
         Err(error) => error.raw_os_error(),
@@ -93,35 +98,40 @@ fn carry_out(fuse: &OwnedFd, worker: &OwnedFd, order: &Order) {
     let _ = retry_on_intr(|| send(worker, &told, SendFlags::NOSIGNAL));
 }
 
-/// The kernel's `fuse_out_header` and what it announces.
 fn encode(notice: &Notice) -> Vec<u8> {
-    let (code, body) = match notice {
-        // `fuse_notify_inval_entry_out`: the parent, the length, no flags; the name, a NUL.
-        Notice::Entry(name) => {
-            let text = name.as_str().as_bytes();
-            let length = u32::try_from(text.len()).unwrap_or(0);
-            let mut body = ROOT.0.to_ne_bytes().to_vec();
-            body.extend(length.to_ne_bytes());
-            body.extend([0; 4]);
-            body.extend(text);
-            body.push(0);
-            (INVAL_ENTRY, body)
-        }
-        // `fuse_notify_inval_inode_out`: the inode, from where, how much. A negative start leaves
-        // the pages alone.
-        Notice::Attributes(node) => (INVAL_INODE, inode(node.0, -1)),
-        Notice::Listing => (INVAL_INODE, inode(ROOT.0, 0)),
-    };
+    match notice {
+        Notice::Entry(name) => entry(name.as_str()),
+        // A negative start leaves the pages alone.
+        Notice::Attributes(node) => inode(node.0, -1),
+        Notice::Listing => inode(ROOT.0, 0),
+    }
+}
+
+/// `fuse_notify_inval_entry_out`: the parent, the length, no flags; the name, a NUL.
+fn entry(name: &str) -> Vec<u8> {
+    let length = u32::try_from(name.len()).unwrap_or(0);
+    let mut body = ROOT.0.to_ne_bytes().to_vec();
+    body.extend(length.to_ne_bytes());
+    body.extend([0; 4]);
+    body.extend(name.as_bytes());
+    body.push(0);
+    notification(INVAL_ENTRY, &body)
+}
+
+/// `fuse_notify_inval_inode_out`: the inode, from where, how much.
+fn inode(node: u64, from: i64) -> Vec<u8> {
+    let body = [node.to_ne_bytes(), from.to_ne_bytes(), 0_i64.to_ne_bytes()].concat();
+    notification(INVAL_INODE, &body)
+}
+
+/// The kernel's `fuse_out_header`, and what it announces.
+fn notification(code: i32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(16 + body.len()).unwrap_or(0);
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(code.to_ne_bytes());
     bytes.extend(0_u64.to_ne_bytes());
     bytes.extend(body);
     bytes
-}
-
-fn inode(node: u64, from: i64) -> Vec<u8> {
-    [node.to_ne_bytes(), from.to_ne_bytes(), 0_i64.to_ne_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -69,6 +69,10 @@ pub const TESTS: &[Test] = &[
         "a_notice_reaches_the_kernel_and_its_outcome_the_worker",
         a_notice_reaches_the_kernel_and_its_outcome_the_worker,
     ),
+    (
+        "a_listing_on_its_way_when_the_kernel_is_told_of_another_is_not_kept",
+        a_listing_on_its_way_when_the_kernel_is_told_of_another_is_not_kept,
+    ),
 ];
 
 /// The user that every machine has.
@@ -338,5 +342,21 @@ fn a_notice_reaches_the_kernel_and_its_outcome_the_worker() {
     assert_eq!(told, "1 0\n1 2\n1 0\n");
     assert_eq!(fs::read(world.path("version")).unwrap(), b"00000002");
     assert!(child_of(world.supervisor(), "akvfs-worker").is_some());
+    world.unmount().unwrap();
+}
+
+fn a_listing_on_its_way_when_the_kernel_is_told_of_another_is_not_kept() {
+    let world = World::mounted();
+    let listed = || {
+        let entries = fs::read_dir(world.path("")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(), ["00000001"]);
+    let told = wait_for("an outcome", || {
+        let told = fs::read_to_string(world.path("told")).unwrap();
+        (!told.is_empty()).then_some(told)
+    });
+    assert_eq!(told, "1 0\n");
+    assert_eq!(listed(), ["00000002"]);
     world.unmount().unwrap();
 }

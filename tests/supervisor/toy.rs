@@ -9,6 +9,7 @@
 //! | `version`    | holds a number, which looking `rotate` up makes one larger           |
 //! | `told`       | what became of the notices that this worker sent for that            |
 //! | `storm-N`    | `version` becomes one larger N times, as fast as notices are taken   |
+//! | the listing  | shows the number as a name, which grows at once when it is first read |
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,10 +17,12 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 use std::time::UNIX_EPOCH;
 
 use akvfs::model::event::Notice;
@@ -42,6 +45,7 @@ use fuser::LockOwner;
 use fuser::OpenFlags;
 use fuser::ReplyAttr;
 use fuser::ReplyData;
+use fuser::ReplyDirectory;
 use fuser::ReplyEntry;
 use fuser::ReplyOpen;
 use fuser::Request;
@@ -66,6 +70,8 @@ pub enum Beginning {
 }
 
 const FOR_LONG: Duration = Duration::from_secs(3_600);
+/// How long an answer is on its way, if the kernel waits for it before it is told anything.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
 const LARGE: usize = 100_000;
 /// The number of notices about whose outcome nobody asks.
 const STORM: u64 = 0;
@@ -90,6 +96,7 @@ pub fn main() -> ExitCode {
         orders: inherited.orders.try_clone().unwrap(),
         version: Arc::new(AtomicU64::new(1)),
         told: Arc::default(),
+        was_read: AtomicBool::new(false),
     };
     let told = Arc::clone(&toy.told);
     let orders = inherited.orders;
@@ -115,6 +122,7 @@ struct Toy {
     orders: OwnedFd,
     version: Arc<AtomicU64>,
     told: Arc<Mutex<Vec<Told>>>,
+    was_read: AtomicBool,
 }
 
 /// Node numbers mean the same in every worker: they say what the file does.
@@ -253,6 +261,37 @@ impl Filesystem for Toy {
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         reply.error(Errno::ENOSYS);
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        if offset > 0 {
+            return reply.ok();
+        }
+        let version = self.version.load(Ordering::SeqCst);
+        let name = format!("{version:08}");
+        let _full = reply.add(INodeNo(node::VERSION), 1, FileType::RegularFile, name);
+        if !self.was_read.swap(true, Ordering::SeqCst) {
+            self.version.fetch_add(1, Ordering::SeqCst);
+            Order { serial: version, notice: Notice::Listing }.send(&self.orders).unwrap();
+            let told = Arc::clone(&self.told);
+            // The answer is on its way for as long as it takes to tell the kernel, if it can be told.
+            thread::spawn(move || {
+                let since = Instant::now();
+                while told.lock().is_empty() && since.elapsed() < ON_ITS_WAY {
+                    thread::yield_now();
+                }
+                reply.ok();
+            });
+            return;
+        }
+        reply.ok();
     }
 
     fn read(
