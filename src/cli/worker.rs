@@ -176,8 +176,8 @@ fn listen(service: Service, orders: Arc<OwnedFd>) -> io::Result<()> {
     Ok(())
 }
 
-/// The way to the supervisor. Nobody who tells has to wait: what finds no room is left to a thread of
-/// its own, and so is all that comes after it, until there is room again.
+/// The way to the supervisor. Nobody who tells has to wait: what cannot be sent at once is left to a
+/// thread of its own, and so is all that comes after it, until that is sent.
 fn teller(reports: Arc<OwnedFd>, orders: Arc<OwnedFd>) -> io::Result<Tell> {
     let (left, taken) = mpsc::channel::<News>();
     let behind = Arc::new(Mutex::new(0_usize));
@@ -190,7 +190,9 @@ fn teller(reports: Arc<OwnedFd>, orders: Arc<OwnedFd>) -> io::Result<Tell> {
                 News::Used(bytes) => Report::Used(bytes).send(&*reports),
             };
             if sent.is_err() {
-                return;
+                // The kernel would keep what it should have been told of. It is told of everything
+                // by the next worker, if there still is a supervisor to start one.
+                std::process::exit(UNHEARD);
             }
             *in_line.lock() -= 1;
         }
@@ -199,18 +201,14 @@ fn teller(reports: Arc<OwnedFd>, orders: Arc<OwnedFd>) -> io::Result<Tell> {
         let mut behind = behind.lock();
         if *behind == 0
             && let News::Notice(notice) = &news
-            && !is_full(order(notice.clone()).try_send(&*orders))
+            && order(notice.clone()).try_send(&*orders).is_ok()
         {
             return;
         }
         *behind += 1;
-        // Without a supervisor this process is about to end.
-        let _unheard = left.send(news);
+        // The thread takes news for as long as this process lives.
+        let _taken = left.send(news);
     }))
-}
-
-fn is_full(sent: io::Result<()>) -> bool {
-    sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// What became of a notice is told under its number: the inode's, where that matters.
@@ -239,6 +237,7 @@ const THREADS: usize = 2;
 const RESOLVERS: usize = 4;
 
 const PANICKED: i32 = 70;
+const UNHEARD: i32 = 71;
 
 #[cfg(test)]
 mod tests {
