@@ -110,7 +110,7 @@ impl Item {
     }
 }
 
-/// Something to be done, in this order.
+/// Something to be done, in this order. What the kernel is told, in order too, may go before the rest.
 #[derive(Debug)]
 pub enum Effect<W, V> {
     /// Answer whoever waited.

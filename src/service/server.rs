@@ -244,9 +244,12 @@ impl Service {
         state.asleep = state.asleep.max(asleep);
         effects.extend(state.cache.handle(now, event));
         self.0.bulletin.announce(&effects);
-        // To have the kernel ask again is right at any time: it need not wait for the arena.
-        let first = effects.iter().take_while(|it| matches!(it, Effect::Tell(_))).count();
-        self.carry_out(effects.drain(..first));
+        // The kernel does no more than ask again, and whoever it asks for waits for this lock: so
+        // telling it need not wait for the arena. It is told of what is decided before anybody
+        // else can see that, and in that order.
+        let (notices, effects) =
+            effects.into_iter().partition::<Vec<_>, _>(|it| matches!(it, Effect::Tell(_)));
+        self.carry_out(notices);
         let changes = state.cache.changes();
         state.keeper.keep(changes);
         let wake = state.cache.wake(now);
@@ -263,7 +266,7 @@ impl Service {
         effects
     }
 
-    fn carry_out(&self, effects: impl IntoIterator<Item = Effect<Caller, Stored>>) {
+    fn carry_out(&self, effects: Effects<Caller, Stored>) {
         for effect in effects {
             match effect {
                 Effect::Answer { to, answer } => to(answer),
