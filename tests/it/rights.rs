@@ -141,7 +141,7 @@ fn each_process_holds_what_it_needs_and_nothing_else() {
             .collect::<Vec<_>>()
     };
     let shared = ["/memfd:akvfs-arena", "/memfd:akvfs-brief", "/memfd:akvfs-ledger"];
-    let waits = ["anon_inode:[eventfd]", "anon_inode:[pidfd]", "anon_inode:[signalfd]", "socket"];
+    let waits = ["anon_inode:[pidfd]", "anon_inode:[signalfd]", "socket"];
     let supervisor = [&["/dev/fuse", "/dev/null"], &shared[..], &[TABLE], &waits].concat();
     assert_eq!(kinds("supervisor"), supervisor);
     // What it has mapped it does not hold open.
