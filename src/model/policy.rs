@@ -70,7 +70,7 @@ impl Policy {
     /// How long one request may take: within a caller's time there is room for a second one.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
-        REQUEST_TIMEOUT.min(self.open_timeout.mul_f64(0.9))
+        REQUEST_TIMEOUT.min(self.open_timeout.mul_f64(0.8))
     }
 }
 

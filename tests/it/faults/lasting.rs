@@ -19,7 +19,7 @@ use crate::world::until;
 
 const STALE: Duration = Duration::from_secs(2);
 const OPEN_TIMEOUT: Duration = Duration::from_millis(1500);
-/// What a request fails of is known a tenth of `open-timeout` before whoever waits must be told.
+/// What a request fails of is known a fifth of `open-timeout` before whoever waits must be told.
 const OPTIONS: [&str; 3] = ["refresh=200ms", "stale=2s", "open-timeout=1500ms"];
 /// By so much a kernel that counts in ticks, and a busy machine, may be late.
 const LATE: Duration = Duration::from_millis(300);
