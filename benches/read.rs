@@ -18,7 +18,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io::Read;
 use std::mem::MaybeUninit;
-use std::os::unix::fs::FileExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -31,8 +31,17 @@ use std::time::Instant;
 use akvfs_emulator::fault::Fault;
 use akvfs_emulator::fault::Kind;
 use akvfs_emulator::fault::Scope;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::event::poll;
 use rustix::fs::RawDir;
 use rustix::fs::stat;
+use rustix::process::Pid;
+use rustix::process::PidfdFlags;
+use rustix::process::PidfdGetfdFlags;
+use rustix::process::pidfd_getfd;
+use rustix::process::pidfd_open;
 use rustix::thread::gettid;
 
 use crate::measure::Board;
@@ -168,8 +177,9 @@ fn untouched(board: &mut Board, world: &World, mount: &Mounted<'_>) {
     }
 }
 
-/// How long it takes from the moment at which the worker has a new version to the one from which no
-/// open sees the old. The worker keeps what it has before it tells anybody: what is kept is watched.
+/// How long it takes from the moment at which the worker says that there is a new version to the one
+/// from which no open sees the old. It says so on a socket whose other end the supervisor holds: that
+/// there is something to be read is seen before it is read.
 ///
 /// Whoever watches never sleeps. He has a processor of his own, and the three processes have the
 /// others, before everybody else, and the one that is told before the one that tells, as if there
@@ -180,11 +190,9 @@ fn rotation(board: &mut Board) {
     let mount = world.mount(&["refresh=100ms"]);
     let path = mount.path("key");
     assert_eq!(mount.read("key").unwrap(), b"value 0");
-    let arena = arena(world.process("supervisor").unwrap().pid.as_raw_nonzero().get());
-    // Where in a block a value lies: to look there alone takes no time.
-    let mut kept = [0; 16 * KB];
-    arena.read_at(&mut kept, 0).unwrap();
-    let place = kept.windows(7).position(|part| part == b"value 0").unwrap() % BLOCK;
+    let sockets = sockets(world.process("supervisor").unwrap().pid);
+    let mut sockets: Vec<PollFd<'_>> =
+        sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
     let apart = thread::available_parallelism().unwrap().get() > 1
         && world.akvfs_processes().iter().all(|process| {
             let pid = process.pid.as_raw_nonzero().to_string();
@@ -193,24 +201,20 @@ fn rotation(board: &mut Board) {
                 && ran("taskset", &["--all-tasks", "--cpu-list", "--pid", "1-1023", &pid])
         });
     let mut times = Vec::new();
-    for number in 100..201 {
-        let value = format!("value {number}");
-        world.vault().put("key", &value);
-        let is_kept = |kept: &[u8]| {
-            kept.chunks(BLOCK).any(|block| block[place..].starts_with(value.as_bytes()))
-        };
-        times.push(world.inside(|| {
+    for number in 0..101 {
+        let value = format!("value {}", number + 1);
+        let seen = world.inside(|| {
             // The name stays in use, and the kernel holds it.
-            fs::read(&path).unwrap();
+            let old = fs::read(&path).unwrap();
             if apart {
                 let thread = gettid().as_raw_nonzero().to_string();
                 assert!(ran("taskset", &["--cpu-list", "--pid", "0", &thread]));
                 assert!(ran("chrt", &["--fifo", "--pid", "1", &thread]));
             }
-            while !is_kept(&kept) {
-                arena.read_at(&mut kept, 0).unwrap();
-            }
+            world.vault().put("key", &value);
+            while poll(&mut sockets, Some(&Timespec::default())).unwrap() == 0 {}
             let since = Instant::now();
+            assert_ne!(old, value.as_bytes());
             // Its own way through relay and worker is no part of it: when was it begun?
             loop {
                 let begun = Instant::now();
@@ -218,7 +222,8 @@ fn rotation(board: &mut Board) {
                     break begun.duration_since(since).as_secs_f64() * 1e6;
                 }
             }
-        }));
+        });
+        times.push(seen);
     }
     times.sort_by(f64::total_cmp);
     let whose = if apart { "" } else { ", and no processor of one's own" };
@@ -233,14 +238,15 @@ fn ran(program: &str, arguments: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The memory that outlives workers, as the supervisor holds it.
-fn arena(supervisor: i32) -> File {
-    let descriptors = fs::read_dir(format!("/proc/{supervisor}/fd")).unwrap();
-    let mut paths = descriptors.map(|entry| entry.unwrap().path());
-    let arena = paths.find(|path| {
-        fs::read_link(path).unwrap().to_str().unwrap().starts_with("/memfd:akvfs-arena")
-    });
-    File::open(arena.unwrap()).unwrap()
+/// The sockets that the supervisor holds.
+fn sockets(supervisor: Pid) -> Vec<OwnedFd> {
+    let process = pidfd_open(supervisor, PidfdFlags::empty()).unwrap();
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", supervisor.as_raw_nonzero())).unwrap();
+    let sockets = descriptors
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| fs::read_link(path).unwrap().to_str().unwrap().starts_with("socket:"));
+    let numbers = sockets.map(|path| path.file_name().unwrap().to_str().unwrap().parse().unwrap());
+    numbers.map(|it| pidfd_getfd(&process, it, PidfdGetfdFlags::empty()).unwrap()).collect()
 }
 
 /// What was never read before: whole processes, beside those of a script.
@@ -492,7 +498,5 @@ const SLICES: usize = 20;
 const SLICE: Duration = Duration::from_micros(500);
 /// Two thousand values take a minute and a half at twenty requests a second.
 const LONG: Duration = Duration::from_secs(200);
-/// In what the arena is divided.
-const BLOCK: usize = 256;
 const KB: usize = 1024;
 const MB: f64 = 1_000_000.0;
