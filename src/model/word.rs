@@ -127,6 +127,8 @@ impl<W, V: Value> Cache<W, V> {
         entry.newest = Some(Newest { created: fresh.version.created, taken: now, replaced });
         entry.held = Some(fresh);
         if rotated {
+            // Before the listing: that notice waits for whoever reads the directory.
+            effects.push(Effect::Tell(Notice::Entry(name.clone())));
             if entry
                 .node
                 .and_then(|node| self.tree.inode(node))
@@ -134,7 +136,6 @@ impl<W, V: Value> Cache<W, V> {
             {
                 self.retire(name, effects);
             }
-            effects.push(Effect::Tell(Notice::Entry(name.clone())));
         }
         if self.listing.seen(name, true) {
             self.tell_listing(effects);
