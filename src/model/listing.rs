@@ -24,7 +24,7 @@ pub struct Listing<W> {
     cookies: HashMap<SecretName, u64>,
     next_cookie: u64,
     /// What the last walk said of each name, those that are not shown included.
-    walked: HashMap<SecretName, Item>,
+    walked: Walked,
     /// Where the names come from.
     pub source: Source,
     /// When the kernel last read the directory.
@@ -55,6 +55,25 @@ pub struct Listing<W> {
     pub seekers: Vec<Seeker<W>>,
     /// Whether something changed that a later worker must know.
     pub changed: bool,
+}
+
+/// The items of a walk, by name. There may be ten thousand, and they are kept as small as can be.
+#[derive(Debug, Default)]
+struct Walked(Vec<Item>);
+
+impl Walked {
+    /// Of a name that came twice, what was said first.
+    fn of(mut items: Vec<Item>) -> Self {
+        items.sort_by(|one, other| one.name.cmp(&other.name));
+        items.dedup_by(|later, first| later.name == first.name);
+        items.shrink_to_fit();
+        Self(items)
+    }
+
+    fn get(&self, name: &SecretName) -> Option<&Item> {
+        let found = self.0.binary_search_by(|item| item.name.cmp(name));
+        found.ok().and_then(|at| self.0.get(at))
+    }
 }
 
 /// A walk that is under way.
@@ -109,7 +128,7 @@ impl<W> Default for Listing<W> {
             shown: BTreeMap::new(),
             cookies: HashMap::new(),
             next_cookie: FIRST_COOKIE,
-            walked: HashMap::new(),
+            walked: Walked::default(),
             source: Source::Nothing,
             read: None,
             in_kernel: false,
@@ -160,23 +179,15 @@ impl<W> Listing<W> {
 
     /// Takes the result of a walk that ended.
     pub fn replace(&mut self, now: Moment, items: Vec<Item>) -> Change {
-        let mut fresh: HashMap<SecretName, Item> = HashMap::with_capacity(items.len());
-        let mut order = Vec::with_capacity(items.len());
-        for item in items {
-            if !fresh.contains_key(&item.name) {
-                order.push(item.name.clone());
-                fresh.insert(item.name.clone(), item);
-            }
-        }
+        let order: Vec<SecretName> = items.iter().map(|item| item.name.clone()).collect();
+        let before = std::mem::replace(&mut self.walked, Walked::of(items));
         let mut change = Change::default();
-        let gone = self.walked.keys().filter(|name| !fresh.contains_key(*name));
-        change.touched.extend(gone.cloned());
-        let moved = order.iter().filter(|name| self.walked.get(*name) != fresh.get(*name));
-        change.touched.extend(moved.cloned());
-        let enabled =
-            order.into_iter().filter(|name| fresh.get(name).is_some_and(|item| item.enabled));
-        change.names = self.show(enabled.collect());
-        self.walked = fresh;
+        let gone = before.0.iter().filter(|item| self.walked.get(&item.name).is_none());
+        change.touched.extend(gone.map(|item| item.name.clone()));
+        let moved = self.walked.0.iter().filter(|item| before.get(&item.name) != Some(*item));
+        change.touched.extend(moved.map(|item| item.name.clone()));
+        let enabled = |name: &SecretName| self.walked.get(name).is_some_and(|item| item.enabled);
+        change.names = self.show(order.into_iter().filter(enabled).collect());
         let first = !matches!(self.source, Source::Walk(_));
         self.source = Source::Walk(now);
         self.changed |= first || change.names || !change.touched.is_empty();
@@ -185,7 +196,7 @@ impl<W> Listing<W> {
 
     /// The vault refuses its list: only these names are shown. Returns whether others were.
     pub fn refused(&mut self, seen: Vec<SecretName>) -> bool {
-        self.walked.clear();
+        self.walked = Walked::default();
         self.source = Source::Seen;
         self.changed = true;
         self.show(seen)
@@ -209,13 +220,13 @@ impl<W> Listing<W> {
     /// Whether a fresh listing is there and does not hold the name.
     #[must_use]
     pub fn misses(&self, now: Moment, name: &SecretName, policy: &Policy) -> bool {
-        self.fresh(now, policy) && !self.walked.contains_key(name)
+        self.fresh(now, policy) && !self.walked(name)
     }
 
     /// Whether the last walk, however long ago it was, found the name.
     #[must_use]
     pub fn walked(&self, name: &SecretName) -> bool {
-        self.walked.contains_key(name)
+        self.walked.get(name).is_some()
     }
 
     /// Whether the vault's list was walked of late.
@@ -254,7 +265,7 @@ impl<W> Listing<W> {
     /// What a later worker must know: the names shown with their cookies, and the last walk.
     #[must_use]
     pub fn saved(&self) -> (Vec<(u64, SecretName)>, Vec<Item>) {
-        (self.after(0, usize::MAX), self.walked.values().cloned().collect())
+        (self.after(0, usize::MAX), self.walked.0.clone())
     }
 
     /// Takes over what an earlier worker knew.
@@ -264,7 +275,7 @@ impl<W> Listing<W> {
             self.cookies.insert(name.clone(), cookie);
             self.shown.insert(cookie, Shown { name, number: None });
         }
-        self.walked = walked.into_iter().map(|item| (item.name.clone(), item)).collect();
+        self.walked = Walked::of(walked);
         self.source = source;
     }
 
