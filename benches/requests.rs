@@ -112,11 +112,11 @@ fn cold(board: &mut Board) {
 fn an_hour(board: &mut Board) {
     board.title("an hour, which is 60 refreshes");
     let mounts: [(&str, usize, bool, f64); 4] = [
-        // What is used, how many names, whether list is granted. Jitter makes 60 refreshes up to 86.
+        // What is used, how many names, whether list is granted. Jitter makes 60 refreshes up to 71.
         ("nothing was ever read", 0, true, 0.0),
-        ("1 name is read all the time", 1, true, 86.0),
-        ("5 names are read all the time", 5, true, 430.0),
-        ("5 names are read all the time, without list", 5, false, 430.0),
+        ("1 name is read all the time", 1, true, 71.0),
+        ("5 names are read all the time", 5, true, 355.0),
+        ("5 names are read all the time, without list", 5, false, 355.0),
     ];
     let asked: Vec<Vec<Request>> = thread::scope(|scope| {
         let hour = |(_, used, list, _)| scope.spawn(move || hour(used, list));
@@ -131,8 +131,8 @@ fn an_hour(board: &mut Board) {
 /// What it costs to confirm names in use, once a refresh, where nothing changes.
 fn a_refresh(board: &mut Board) {
     board.title("a refresh, where so many names are in use and nothing changes (mean of five)");
-    // A request for each comes after 70 to 95 % of a refresh.
-    let mounts = [(10, true, 10.0), (10, false, 13.0), (300, true, 37.5), (300, false, 390.0)];
+    // A request for each comes after 85 to 95 % of a refresh.
+    let mounts = [(10, true, 10.0), (10, false, 12.0), (300, true, 37.5), (300, false, 353.0)];
     for (used, list, goal) in mounts {
         let world = World::new().unwrap();
         fill(&world, used);
