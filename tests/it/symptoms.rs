@@ -94,11 +94,14 @@ pub(crate) const READING: &[Symptom] = &[
     }),
     Symptom::of("Cannot allocate memory", |it| {
         let mounted = mounted(it, "room=1M,log=/var/log/akvfs");
-        for number in 0..60 {
-            let name = format!("big-{number}");
-            it.world.vault().put(&name, &"x".repeat(25_000));
-            if mounted.read(&name).is_err() {
-                break;
+        // To the last block, or a short value still finds one.
+        for size in [25_000, 2_000, 100] {
+            for number in 0..60 {
+                let name = format!("of-{size}-{number}");
+                it.world.vault().put(&name, &"x".repeat(size));
+                if mounted.read(&name).is_err() {
+                    break;
+                }
             }
         }
         // So that the log names the one that is shown.
