@@ -17,6 +17,7 @@ use crate::model::moment::Moment;
 use crate::model::name::SecretName;
 use crate::model::policy::Policy;
 use crate::model::policy::TURNS_APART;
+use crate::model::queue::Class;
 use crate::model::queue::Wish;
 
 /// How long the list is, in requests.
@@ -104,8 +105,10 @@ impl<W, V: Value> Cache<W, V> {
         // More than it is the turn of, where nobody could be asked for a while.
         let late = |confirmed: Moment| now.since(confirmed) + pause > self.policy.confirm;
         let late = names.iter().filter(|(confirmed, _)| late(*confirmed)).count();
+        // One is asked whatever else there is to ask; of many the rest may wait for the walk's pages.
+        let mut class = Class::Background;
         for (_, name) in names.into_iter().take(late.max(together as usize)) {
-            self.line_up(now, &name);
+            self.line_up_as(now, &name, std::mem::replace(&mut class, Class::Idle));
         }
         self.listing.turn = Some(now + pause);
     }

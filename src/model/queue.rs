@@ -19,7 +19,7 @@ use crate::model::policy::STRANGERS_PER_SECOND;
 pub enum Class {
     /// Somebody may come for it soon.
     Ahead,
-    /// Nobody waits, and the name is idle.
+    /// Nobody waits, and the name is idle, or it is but the turn of one in use.
     Idle,
     /// Nobody waits, and it is time again for a name in use: a page of the listing may do as well.
     Due,
