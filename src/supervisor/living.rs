@@ -31,10 +31,18 @@ pub fn call_myself_leaving() -> io::Result<()> {
 #[must_use]
 pub fn supervisor(mount: &Mount) -> Option<Pid> {
     let name = supervisor_of(mount.minor);
-    processes().find(|pid| {
-        let status = fs::read_to_string(proc(*pid).join("status")).unwrap_or_default();
-        is_supervisor(&status, &name, mount.user())
-    })
+    let named: Vec<(Pid, String)> = processes()
+        .map(|pid| (pid, fs::read_to_string(proc(pid).join("status")).unwrap_or_default()))
+        .filter(|(_, status)| is_supervisor(status, &name, mount.user()))
+        .collect();
+    // A process that it just starts has its name until it becomes another program, and may have a
+    // lower number, where numbers began anew.
+    let is_child = |status: &str| {
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        let parent = parent.and_then(|parent| Pid::from_raw(parent.trim().parse().ok()?));
+        named.iter().any(|(pid, _)| Some(*pid) == parent)
+    };
+    named.iter().find(|(_, status)| !is_child(status)).map(|(pid, _)| *pid)
 }
 
 /// The numbers of all processes that can be seen.
