@@ -1,5 +1,6 @@
 //! Chance, as an argument: a generator that is seeded from outside and repeats itself.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A small generator (SplitMix64) for jitter. It guards nothing.
@@ -24,21 +25,24 @@ impl Dice {
 
     /// 70 to 95 % of a span: jitter only shortens, so that no promise is broken by it.
     pub fn shorten(&mut self, span: Duration) -> Duration {
-        let thousandths = 700 + u32::try_from(self.throw() % 251).unwrap_or(0);
-        span.saturating_mul(thousandths) / 1000
+        self.thousandths(700..=950, span)
     }
 
     /// 85 to 95 % of a span: for what is done again and again, so that it is done little more often
     /// than once in a span.
     pub fn shorten_a_little(&mut self, span: Duration) -> Duration {
-        let thousandths = 850 + u32::try_from(self.throw() % 101).unwrap_or(0);
-        span.saturating_mul(thousandths) / 1000
+        self.thousandths(850..=950, span)
     }
 
     /// Some part of a span.
     pub fn part(&mut self, span: Duration) -> Duration {
-        let thousandths = u32::try_from(self.throw() % 1000).unwrap_or(0);
-        span.saturating_mul(thousandths) / 1000
+        self.thousandths(0..=999, span)
+    }
+
+    fn thousandths(&mut self, range: RangeInclusive<u32>, span: Duration) -> Duration {
+        let (least, most) = range.into_inner();
+        let more = u32::try_from(self.throw() % u64::from(most - least + 1)).unwrap_or(0);
+        span.saturating_mul(least + more) / 1000
     }
 
     fn throw(&mut self) -> u64 {
