@@ -35,11 +35,14 @@ pub fn supervisor(mount: &Mount) -> Option<Pid> {
         .map(|pid| (pid, fs::read_to_string(proc(pid).join("status")).unwrap_or_default()))
         .filter(|(_, status)| is_supervisor(status, &name, mount.user()))
         .collect();
-    // A process that it just starts has its name until it becomes another program, and may have a
-    // lower number, where numbers began anew.
+    parent_among(&named)
+}
+
+/// Of those that bear a name, the one whose parent does not. One that a supervisor just starts has its
+/// name until it becomes another program, and may have a lower number, where numbers began anew.
+fn parent_among(named: &[(Pid, String)]) -> Option<Pid> {
     let is_child = |status: &str| {
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        let parent = parent.and_then(|parent| Pid::from_raw(parent.trim().parse().ok()?));
+        let parent = field(status, "PPid:").and_then(|parent| Pid::from_raw(parent.parse().ok()?));
         named.iter().any(|(pid, _)| Some(*pid) == parent)
     };
     named.iter().find(|(_, status)| !is_child(status)).map(|(pid, _)| *pid)
@@ -65,13 +68,16 @@ fn supervisor_of(minor: u32) -> String {
 /// owner of its directory in /proc would not do: it is root for whoever keeps others from looking
 /// into it. One that has ended may stand there for as long as its parent does not care.
 fn is_supervisor(status: &str, name: &str, user: Option<u32>) -> bool {
-    let field = |key: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-        value.split_whitespace().next()
-    };
-    let uid = field("Uid:").and_then(|uid| uid.parse::<u32>().ok());
-    let is_alive = !matches!(field("State:"), Some("Z" | "X") | None);
-    is_alive && field("Name:") == Some(name) && uid.is_some_and(|uid| uid == 0 || Some(uid) == user)
+    let uid = field(status, "Uid:").and_then(|uid| uid.parse::<u32>().ok());
+    let is_alive = !matches!(field(status, "State:"), Some("Z" | "X") | None);
+    is_alive
+        && field(status, "Name:") == Some(name)
+        && uid.is_some_and(|uid| uid == 0 || Some(uid) == user)
+}
+
+/// The first word of a line of a process's status.
+fn field<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()
 }
 
 #[cfg(test)]
@@ -93,5 +99,16 @@ mod tests {
             Some(1000)
         ));
         assert!(!is_supervisor("", "akvfs-41", Some(1000)));
+    }
+
+    #[test]
+    fn a_process_that_a_supervisor_just_starts_is_not_taken_for_it() {
+        let process = |pid: i32, parent: i32| {
+            (Pid::from_raw(pid).unwrap(), format!("Name:\takvfs-41\nPPid:\t{parent}\n"))
+        };
+        let supervisor = Pid::from_raw(32_700);
+        assert_eq!(parent_among(&[process(300, 32_700), process(32_700, 1)]), supervisor);
+        assert_eq!(parent_among(&[process(32_700, 1), process(32_701, 32_700)]), supervisor);
+        assert_eq!(parent_among(&[]), None);
     }
 }
