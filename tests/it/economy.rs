@@ -117,6 +117,17 @@ impl Vault {
         }
     }
 
+    /// For ten seconds, 150 names a second are opened that nobody heard of.
+    fn crowd(&mut self) {
+        for second in 0..10 {
+            for number in 0..150 {
+                self.desk.open(&format!("crowd-{second}-{number}"));
+                self.answer();
+            }
+            self.pass(seconds(1));
+        }
+    }
+
     /// Time passes, and what is asked is answered.
     fn pass(&mut self, span: Duration) {
         let end = self.desk.now + span;
@@ -323,13 +334,7 @@ fn a_crowd_of_names_that_nobody_heard_of_makes_the_list_be_learnt_and_waits_by_i
     vault.open(5);
     vault.gets.clear();
     vault.pages.clear();
-    for second in 0..10 {
-        for number in 0..150 {
-            vault.desk.open(&format!("crowd-{second}-{number}"));
-            vault.answer();
-        }
-        vault.pass(seconds(1));
-    }
+    vault.crowd();
     let gets: usize = vault.gets.values().map(Vec::len).sum();
     assert_eq!(vault.pages.len(), 12);
     assert!(gets <= 2 * 20 + 2 * 10 + 5, "{gets}");
@@ -361,13 +366,7 @@ fn without_a_list_a_crowd_of_names_that_are_all_missing_is_asked_about_slowly() 
     vault.list = Err(Why::Refused(NO_ROLE));
     vault.open(5);
     vault.gets.clear();
-    for second in 0..10 {
-        for number in 0..150 {
-            vault.desk.open(&format!("crowd-{second}-{number}"));
-            vault.answer();
-        }
-        vault.pass(seconds(1));
-    }
+    vault.crowd();
     let gets: usize = vault.gets.values().map(Vec::len).sum();
     assert!(gets <= 20 + 20 + 2 * 10 + 10, "{gets}");
 }
